@@ -1,0 +1,1 @@
+"""Frozen networks that turn a video into feature maps, behind one contract (`base.py`)."""

@@ -1,0 +1,177 @@
+"""The contract every backbone keeps: a video goes in, named feature maps come out.
+
+Axes: B clips, T frames, T' feature frames, C channels, h x w feature cells, L tokens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+Noise = Tensor | Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class BlockInfo:
+    """Where a feature map lies: its channels and how many pixels and frames one cell spans."""
+
+    channels: int
+    stride: int
+    temporal_stride: int = 1
+
+
+@dataclass
+class Encoded:
+    """Everything a backbone knows of a video before any sentence; shared by all prompts.
+
+    Attributes:
+        size: (H, W) of the video that was encoded, in pixels.
+        latent_mean: [B, T', C, h, w] mean of the latent posterior, unscaled.
+        latent_logvar: [B, T', C, h, w] its log-variance.
+        skips: stride -> [B, T, C, h, w] encoder features taken on the way to the latents.
+        image_tokens: [B, T, L, C] tokens of an image tower, or None.
+        posterior_noise: [B, T', C, h, w] the normal draw that turns the posterior into latents;
+            None = drawn by `extract`.
+    """
+
+    size: tuple[int, int]
+    latent_mean: Tensor
+    latent_logvar: Tensor
+    skips: dict[int, Tensor] = field(default_factory=dict)
+    image_tokens: Tensor | None = None
+    posterior_noise: Tensor | None = None
+
+    @property
+    def num_frames(self) -> int:
+        return self.latent_mean.shape[1]
+
+    def select_frames(self, frames: slice) -> Encoded:
+        """Keep the given feature frames; per-frame encoders only."""
+        return self._map(lambda tensor: tensor[:, frames])
+
+    def to(self, device: torch.device | str) -> Encoded:
+        return self._map(lambda tensor: tensor.to(device))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Encoded:
+        return replace(
+            self,
+            latent_mean=change(self.latent_mean),
+            latent_logvar=change(self.latent_logvar),
+            skips={stride: change(skip) for stride, skip in self.skips.items()},
+            image_tokens=None if self.image_tokens is None else change(self.image_tokens),
+            posterior_noise=None if self.posterior_noise is None else change(self.posterior_noise),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Encoded]) -> Encoded:
+        """Join encodings of consecutive frames of one video along time."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+
+        def join(tensors: list[Tensor | None]) -> Tensor | None:
+            kept = [tensor for tensor in tensors if tensor is not None]
+            return torch.cat(kept, dim=1) if kept else None
+
+        mean = join([part.latent_mean for part in parts])
+        logvar = join([part.latent_logvar for part in parts])
+        assert mean is not None
+        assert logvar is not None
+        return cls(
+            size=first.size,
+            latent_mean=mean,
+            latent_logvar=logvar,
+            skips={s: torch.cat([part.skips[s] for part in parts], dim=1) for s in first.skips},
+            image_tokens=join([part.image_tokens for part in parts]),
+            posterior_noise=join([part.posterior_noise for part in parts]),
+        )
+
+
+class Backbone(nn.Module, ABC):
+    """A network that turns a video into feature maps; frozen, in eval mode, unless told otherwise.
+
+    Attributes:
+        blocks: name of every feature map it can give -> its channels and strides.
+        temporal: True where frames see each other.
+        clip_length: frames per joint pass; None = any.
+        size_multiple: height and width of the video must be multiples of it.
+    """
+
+    blocks: Mapping[str, BlockInfo]
+    temporal: bool
+    clip_length: int | None = None
+    size_multiple: int = 1
+    frozen: bool = True
+
+    def freeze(self) -> None:
+        """Take every parameter out of training and keep all layers in eval mode."""
+        self.frozen = True
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Follow the model into training mode only when the backbone is being fine-tuned."""
+        super().train(mode and not self.frozen)
+        return self
+
+    @abstractmethod
+    def encode(self, video: Tensor) -> Encoded:
+        """Compute what does not depend on a sentence.
+
+        Args:
+            video: [B, T, 3, H, W] in 0..1; H and W multiples of `size_multiple`.
+        """
+
+    @abstractmethod
+    def extract(
+        self,
+        video: Tensor | Encoded,
+        *,
+        blocks: Sequence[str],
+        timestep: int | None = None,
+        text: Tensor | None = None,
+        image: Tensor | None = None,
+        noise: Noise | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """Compute the named feature maps and stop once the last one is there.
+
+        Args:
+            video: [B, T, 3, H, W] in 0..1, or what `encode` made of it.
+            blocks: names from `self.blocks`.
+            timestep: noise level in the network's native unit; None = clean latents.
+            text: [B, L, C] or, different in each frame, [B, T, L, C]; None = the null prompt.
+            image: conditioning image, where the network takes one.
+            noise: [B, T', C, h, w], or a function of the scaled latents of that shape;
+                None = Gaussian.
+            generator: source of the posterior sample and of Gaussian noise.
+
+        Returns:
+            block name -> [B, T', C, h, w]. Gradients may flow to `noise` and `text` while the
+            weights stay frozen.
+
+        Raises:
+            ValueError: a block is unknown, or a shape does not fit.
+        """
+
+    def check_blocks(self, blocks: Sequence[str]) -> None:
+        """Raise a ValueError that names the first unknown block."""
+        for block in blocks:
+            if block not in self.blocks:
+                known = ", ".join(self.blocks)
+                raise ValueError(f"expected blocks among {known}; got {block!r}")
+
+    def check_video(self, video: Tensor) -> None:
+        """Raise a ValueError unless the video is [B, T, 3, H, W] of a fitting size."""
+        if video.ndim != 5 or video.shape[2] != 3:
+            raise ValueError(f"expected a video [B, T, 3, H, W], got shape {list(video.shape)}")
+        H, W = video.shape[-2:]
+        if H % self.size_multiple or W % self.size_multiple:
+            raise ValueError(
+                f"expected height and width to be multiples of {self.size_multiple}, "
+                f"got {H}x{W}; pad or resize the video"
+            )

@@ -1,0 +1,239 @@
+"""ModelScopeT2V (and ZeroScope, the same classes): a text-to-video UNet on VAE latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vdit.models.backbones.base import Backbone, BlockInfo, Encoded, Noise
+from vdit.models.backbones.unet3d import collect, walk_unet3d
+from vdit.models.image_encoder import ClipImageEncoder, imagenet_round_trip, to_uint8
+
+VAE_BLOCK = "vae4"
+VAE_STRIDE = 4
+Posterior = Literal["sample", "mean"]
+
+
+class ModelScopeBackbone(Backbone):
+    """Features of a frozen text-to-video diffusion model.
+
+    Blocks: "vae4" (the VAE encoder at stride 4), "in", "down0".., "mid", "up0".. of the UNet (see
+    `walk_unet3d`). All frames of a clip are seen together; any number of frames works.
+
+    Args:
+        unet: diffusers UNet3DConditionModel.
+        vae: diffusers AutoencoderKL.
+        alphas_cumprod: [num_train_timesteps] float32 of the training schedule.
+        text_encoder: transformers CLIPTextModel.
+        tokenizer: its tokenizer.
+        image_encoder: CLIP image tower whose tokens `encode` adds; None = no image tokens.
+        rounding: how frames become uint8 for the image tower ("truncate" is the released rule).
+        posterior: latents are a sample of the VAE's posterior (released) or its mean.
+        frames_per_pass: frames that the VAE and the image tower take at once; bounds memory.
+    """
+
+    temporal = True
+    size_multiple = 8
+
+    def __init__(
+        self,
+        unet: Any,
+        vae: Any,
+        alphas_cumprod: Tensor,
+        text_encoder: Any,
+        tokenizer: Any,
+        image_encoder: ClipImageEncoder | None = None,
+        rounding: Literal["truncate", "nearest"] = "truncate",
+        posterior: Posterior = "sample",
+        frames_per_pass: int = 4,
+    ) -> None:
+        super().__init__()
+        self.unet = unet
+        self.vae = vae
+        self.text_encoder = text_encoder
+        self.tokenizer = tokenizer
+        self.image_encoder = image_encoder
+        self.rounding = rounding
+        self.posterior = posterior
+        self.frames_per_pass = frames_per_pass
+        self.register_buffer("alphas_cumprod", alphas_cumprod.float(), persistent=False)
+        self.blocks = _block_table(unet.config, vae.config)
+        self.text_dim: int = unet.config.cross_attention_dim
+        self.latent_channels: int = vae.config.latent_channels
+        self.freeze()
+
+    # ---- what does not depend on the sentence --------------------------------------------------
+
+    def encode(self, video: Tensor) -> Encoded:
+        """Compute the latent posterior, the VAE's stride-4 features and the image tokens.
+
+        Args:
+            video: [B, T, 3, H, W] in 0..1; H and W multiples of 8.
+        """
+        self.check_video(video)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            frames = imagenet_round_trip(video.flatten(0, 1).float())
+            parts = [self._encode_frames(chunk) for chunk in frames.split(self.frames_per_pass)]
+        B, T = video.shape[:2]
+        mean, logvar, skip, tokens = (
+            None if items[0] is None else torch.cat(items).unflatten(0, (B, T))
+            for items in zip(*parts, strict=True)
+        )
+        return Encoded(
+            size=(video.shape[-2], video.shape[-1]),
+            latent_mean=mean,
+            latent_logvar=logvar,
+            skips={VAE_STRIDE: skip},
+            image_tokens=tokens,
+        )
+
+    def _encode_frames(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        skip, moments = self._encode_vae((2 * frames - 1).to(self.vae.dtype))
+        mean, logvar = moments.float().chunk(2, dim=1)
+        tokens = None
+        if self.image_encoder is not None:
+            tokens = self.image_encoder(to_uint8(frames, self.rounding))
+        return mean, logvar.clamp(-30, 20), skip, tokens
+
+    def _encode_vae(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the VAE encoder: its features before the third downsampler, and its moments."""
+        encoder = self.vae.encoder
+        hidden = encoder.conv_in(frames)
+        for i, block in enumerate(encoder.down_blocks):
+            for resnet in block.resnets:
+                hidden = resnet(hidden, None)
+            if i == 2:
+                skip = hidden
+            if block.downsamplers is not None:
+                hidden = block.downsamplers[0](hidden)
+        hidden = encoder.mid_block(hidden)
+        hidden = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(hidden)))
+        return skip, self.vae.quant_conv(hidden)
+
+    # ---- text ----------------------------------------------------------------------------------
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        """Turn captions into [B, 77] token ids, padded and cut to the tower's length."""
+        return self.tokenizer(
+            list(captions),
+            padding="max_length",
+            truncation=True,
+            max_length=self.text_encoder.config.max_position_embeddings,
+            return_tensors="pt",
+        ).input_ids
+
+    def encode_text(self, captions: Sequence[str] | Tensor) -> Tensor:
+        """Compute [B, L, C] states of the text tower after its last norm.
+
+        Pads are ordinary tokens here: the tower was trained and is used without a mask.
+
+        Args:
+            captions: sentences, or token ids [B, L].
+        """
+        ids = captions if isinstance(captions, Tensor) else self.tokenize(captions)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.text_encoder(input_ids=ids.to(self.device)).last_hidden_state
+
+    @property
+    def device(self) -> torch.device:
+        return self.alphas_cumprod.device
+
+    # ---- features ------------------------------------------------------------------------------
+
+    def extract(
+        self,
+        video: Tensor | Encoded,
+        *,
+        blocks: Sequence[str],
+        timestep: int | None = None,
+        text: Tensor | None = None,
+        image: Tensor | None = None,
+        noise: Noise | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """See `Backbone.extract`; `timestep` is 0..999, 0 the least noisy, None = no noise."""
+        self.check_blocks(blocks)
+        if image is not None:
+            raise ValueError("expected image=None: this network has no image condition; use `text`")
+        encoded = video if isinstance(video, Encoded) else self.encode(video)
+        found = {}
+        if VAE_BLOCK in blocks:
+            found[VAE_BLOCK] = encoded.skips[VAE_STRIDE]
+        wanted = [block for block in blocks if block != VAE_BLOCK]
+        if wanted:
+            latents = self.sample_latents(encoded, generator)
+            noisy = self.add_noise(latents, timestep, noise, generator)
+            context = self._context(text, *latents.shape[:2])
+            walk = walk_unet3d(self.unet, noisy.to(self.unet.dtype), timestep or 0, context)
+            size = latents.shape[:2]
+            for name, hidden in collect(walk, wanted).items():
+                found[name] = hidden.unflatten(0, size)
+        return found
+
+    def sample_latents(self, encoded: Encoded, generator: torch.Generator | None = None) -> Tensor:
+        """Draw scaled latents [B, T, C, h, w] in float32 from the posterior (or take its mean)."""
+        mean = encoded.latent_mean
+        if self.posterior == "sample":
+            noise = encoded.posterior_noise
+            if noise is None:
+                noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+            mean = mean + torch.exp(0.5 * encoded.latent_logvar) * noise
+        return mean * self.vae.config.scaling_factor
+
+    def add_noise(
+        self,
+        latents: Tensor,
+        timestep: int | None,
+        noise: Noise | None,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Diffuse scaled latents to a timestep: sqrt(abar) z + sqrt(1 - abar) n, in float32."""
+        if timestep is None:
+            return latents
+        if noise is None:
+            noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+        elif not isinstance(noise, Tensor):
+            noise = noise(latents)
+        if noise.shape != latents.shape:
+            raise ValueError(
+                f"expected noise of the latents' shape {list(latents.shape)}, "
+                f"got {list(noise.shape)}"
+            )
+        alpha = self.alphas_cumprod[timestep]
+        return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+
+    def _context(self, text: Tensor | None, B: int, T: int) -> Tensor:
+        """Bring the prompt to [B * T, L, C], clip-major."""
+        if text is None:
+            text = self.encode_text([""]).expand(B, -1, -1)
+        expected = (B,) if text.ndim == 3 else (B, T)
+        if (
+            text.ndim not in (3, 4)
+            or text.shape[:-2] != expected
+            or text.shape[-1] != self.text_dim
+        ):
+            raise ValueError(
+                f"expected text [{B}, L, {self.text_dim}] or [{B}, {T}, L, {self.text_dim}], "
+                f"got {list(text.shape)}"
+            )
+        text = text.to(self.unet.dtype)
+        return text.repeat_interleave(T, dim=0) if text.ndim == 3 else text.flatten(0, 1)
+
+
+def _block_table(unet: Any, vae: Any) -> dict[str, BlockInfo]:
+    """Channels and strides of every block, from the configurations."""
+    channels = list(unet.block_out_channels)
+    last = len(channels) - 1
+    table = {
+        VAE_BLOCK: BlockInfo(vae.block_out_channels[2], VAE_STRIDE),
+        "in": BlockInfo(channels[0], 8),
+    }
+    for i, width in enumerate(channels):
+        table[f"down{i}"] = BlockInfo(width, 8 * 2 ** min(i + 1, last))
+    table["mid"] = BlockInfo(channels[-1], 8 * 2**last)
+    for i, width in enumerate(reversed(channels)):
+        table[f"up{i}"] = BlockInfo(width, 8 * 2 ** max(last - i - 1, 0))
+    return table

@@ -1,0 +1,241 @@
+"""VD-IT: features of a frozen text-to-video diffusion model, and a head that segments with them.
+
+Axes: B clips, T frames, Q queries, K chosen (clip, query) pairs, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vdit.models.backbones.base import Backbone, Encoded, Noise
+from vdit.models.conditioning import NoisePredictor, NoiseStatistics, TextGuidedImageProjection
+from vdit.models.referring_head import HeadConfig, ReferringHead
+from vdit.models.text_encoder import RobertaTextEncoder
+from vdit.structures import LayerOutput, Match, VideoBatch
+
+Condition = Literal["image", "text", "image+text"]
+NoiseKind = Literal["predicted", "gaussian", "none"]
+Compat = Literal["released", "improved"]
+SelectQueries = Callable[[list[LayerOutput]], list[Match]]
+
+TAPS = (("vae4",), ("in", "up2"), ("down0", "up1"), ("down1", "up0"))
+"""Blocks that are joined, shallow first, into the maps at strides 4, 8, 16, 32."""
+
+
+@dataclass(frozen=True)
+class VDITConfig:
+    """What varies between the model's variants.
+
+    Attributes:
+        condition: prompt of the UNet: words that looked at the image ("image+text", VD-IT), words
+            ("text", VD-T) or projected image tokens ("image", VD-I).
+        noise: what is added to the latents at timestep 0.
+        noise_statistics: what the predicted noise is normalized over; None = as `compat` says.
+        compat: "released" computes what the released code does; "improved" repairs what
+            `docs/deviations.md` lists.
+        image_dim: channels of the image tokens.
+        head: sizes of the head.
+    """
+
+    condition: Condition = "image+text"
+    noise: NoiseKind = "predicted"
+    noise_statistics: NoiseStatistics | None = None
+    compat: Compat = "released"
+    image_dim: int = 1280
+    prompt_heads: int = 16
+    head: HeadConfig = field(default_factory=HeadConfig)
+
+
+@dataclass
+class Sentences:
+    """What the two text towers made of B captions.
+
+    Attributes:
+        prompt: [B, L, C] states for the UNet.
+        words: [B, L', C'] features for the head.
+        words_padding: [B, L'] bool, True = pad.
+    """
+
+    prompt: Tensor
+    words: Tensor
+    words_padding: Tensor
+
+
+@dataclass
+class VDITOutput:
+    """Predictions; one entry a decoder layer while training, of the last layer otherwise.
+
+    Attributes:
+        layers: scores, boxes and mask maps of every query.
+        matches: the pairs that were refined.
+        mask_logits: [K, T, H, W] of those pairs, at the padded size.
+    """
+
+    layers: list[LayerOutput]
+    matches: list[Match]
+    mask_logits: list[Tensor]
+
+
+def best_query(layers: list[LayerOutput]) -> list[Match]:
+    """Choose, for each clip, the query with the highest score averaged over frames."""
+    matches = []
+    for layer in layers:
+        queries = layer.class_logits.sigmoid().mean(dim=1).argmax(dim=1)
+        clips = torch.arange(len(queries), device=queries.device)
+        matches.append(Match(clips, queries, torch.zeros_like(clips)))
+    return matches
+
+
+def all_queries(layers: list[LayerOutput]) -> list[Match]:
+    """Choose every query of every clip, clip-major."""
+    matches = []
+    for layer in layers:
+        B, _, Q = layer.class_logits.shape
+        index = torch.arange(B * Q, device=layer.class_logits.device)
+        matches.append(Match(index // Q, index % Q, index % Q))
+    return matches
+
+
+class VDIT(nn.Module):
+    """Referring video object segmentation on diffusion features.
+
+    Args:
+        config: variant and sizes.
+        backbone: gives the blocks of `TAPS`; a text-to-video UNet with an image tower.
+        text_encoder: words for the head.
+
+    Reference: Zhu et al., Exploring Pre-trained Text-to-Video Diffusion Models for Referring Video
+    Object Segmentation, ECCV 2024.
+    """
+
+    def __init__(
+        self, config: VDITConfig, backbone: Backbone, text_encoder: RobertaTextEncoder
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        self.text_encoder = text_encoder
+        self.image_prompt = TextGuidedImageProjection(
+            backbone.text_dim, config.image_dim, config.prompt_heads
+        )
+        statistics = config.noise_statistics or ("batch" if config.compat == "released" else "clip")
+        self.noise_predictor = NoisePredictor(backbone.latent_channels, statistics)
+        self.adapters = nn.ModuleList(
+            _adapter(sum(backbone.blocks[block].channels for block in taps), channels, last)
+            for taps, channels, last in zip(
+                TAPS, config.head.channels, (False, False, False, True), strict=True
+            )
+        )
+        self.head = ReferringHead(config.head)
+
+    def encode(self, video: Tensor) -> Encoded:
+        """Compute what all sentences share; video [B, T, 3, H, W] in 0..1."""
+        return self.backbone.encode(video)
+
+    def encode_captions(self, captions: Sequence[str]) -> Sentences:
+        """Run both text towers; blank space is folded where the preset says so."""
+        if self.config.compat == "improved":
+            captions = [" ".join(caption.lower().split()) for caption in captions]
+        words, padding = self.text_encoder(captions)
+        return Sentences(self.backbone.encode_text(captions), words, padding)
+
+    def prompt(self, sentences: Sentences, encoded: Encoded) -> Tensor:
+        """Compute the UNet's prompt of every frame: [B, L, C] or [B, T, L, C]."""
+        if self.config.condition == "text":
+            return sentences.prompt
+        tokens = encoded.image_tokens
+        if tokens is None:
+            raise ValueError("expected a backbone with an image tower for condition 'image'")
+        if self.config.condition == "image":
+            return self.image_prompt.project(tokens.float())
+        B, T = tokens.shape[:2]
+        text = sentences.prompt.float().repeat_interleave(T, dim=0)
+        return self.image_prompt(text, tokens.flatten(0, 1).float()).unflatten(0, (B, T))
+
+    def features(
+        self,
+        encoded: Encoded,
+        sentences: Sentences,
+        generator: torch.Generator | None = None,
+        frames: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Compute the four maps that the head reads.
+
+        Args:
+            encoded: B clips of T frames.
+            sentences: B captions.
+            generator: source of the posterior sample and of Gaussian noise.
+            frames: indices of the frames to keep; None = all. All frames are seen by the UNet.
+
+        Returns:
+            [B, T, C, h, w] float32 at strides 4, 8, 16, 32.
+        """
+        noise: dict[str, Noise | None] = {
+            "predicted": self.noise_predictor,
+            "gaussian": None,
+            "none": None,
+        }
+        found = self.backbone.extract(
+            encoded,
+            blocks=[block for taps in TAPS for block in taps],
+            timestep=None if self.config.noise == "none" else 0,
+            text=self.prompt(sentences, encoded),
+            noise=noise[self.config.noise],
+            generator=generator,
+        )
+        if frames is not None:
+            found = {name: x[:, frames] for name, x in found.items()}
+        maps = []
+        for taps, adapter in zip(TAPS, self.adapters, strict=True):
+            joined = torch.cat([found[block] for block in taps], dim=2).float()
+            maps.append(adapter(joined.flatten(0, 1)).unflatten(0, joined.shape[:2]))
+        return maps
+
+    def forward(
+        self,
+        batch: VideoBatch,
+        captions: Sequence[str] | Sentences,
+        *,
+        select: SelectQueries = best_query,
+        encoded: Encoded | None = None,
+        generator: torch.Generator | None = None,
+        frames: Tensor | None = None,
+    ) -> VDITOutput:
+        """Segment B clips, each by its own sentence.
+
+        Args:
+            batch: padded clips.
+            captions: B sentences, or what `encode_captions` made of them.
+            select: which queries get a full-resolution mask; the matcher while training.
+            encoded: what `encode` made of the clips, if it is at hand.
+            generator: source of randomness; None = torch's global one.
+            frames: indices of the frames to decode; None = all.
+        """
+        encoded = self.encode(batch.video) if encoded is None else encoded
+        sentences = captions if isinstance(captions, Sentences) else self.encode_captions(captions)
+        features = self.features(encoded, sentences, generator, frames)
+        layers = self.head(
+            features,
+            batch.padding_mask,
+            batch.sizes,
+            sentences.words,
+            sentences.words_padding,
+            all_layers=self.training,
+        )
+        matches = select(layers)
+        masks = [
+            self.head.refine(layer, features, match.clips, match.queries)
+            for layer, match in zip(layers, matches, strict=True)
+        ]
+        return VDITOutput(layers, matches, masks)
+
+
+def _adapter(in_dim: int, out_dim: int, last: bool) -> nn.Sequential:
+    """Two 1x1 convolutions with nothing between them; the coarsest level is not widened first."""
+    hidden_dim = out_dim if last else 2 * out_dim
+    return nn.Sequential(nn.Conv2d(in_dim, hidden_dim, 1), nn.Conv2d(hidden_dim, out_dim, 1))

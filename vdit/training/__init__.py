@@ -1,0 +1,1 @@
+"""Training: matching, losses and the loop."""
