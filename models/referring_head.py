@@ -141,7 +141,12 @@ class ReferringHead(nn.Module):
         return logits, boxes, maps
 
     def refine(
-        self, output: LayerOutput, features: Sequence[Tensor], clips: Tensor, queries: Tensor
+        self,
+        output: LayerOutput,
+        features: Sequence[Tensor],
+        clips: Tensor,
+        queries: Tensor,
+        frames: slice = slice(None),
     ) -> Tensor:
         """Sharpen the masks of K chosen (clip, query) pairs to full resolution.
 
@@ -150,12 +155,13 @@ class ReferringHead(nn.Module):
             features: the maps given to `forward`.
             clips: [K] clip index.
             queries: [K] query index.
+            frames: which of the T frames.
 
         Returns:
             logits [K, T, H, W] of the padded frame.
         """
-        maps = output.mask_maps[clips, :, queries]
-        finest, fine = features[0][clips], features[1][clips]
+        maps = output.mask_maps[:, frames][clips, :, queries]
+        finest, fine = features[0][clips, frames], features[1][clips, frames]
         logits = self.mask_decoder(*(x.flatten(0, 1) for x in (maps, fine, finest)))
         return logits.unflatten(0, maps.shape[:2])
 

@@ -53,6 +53,10 @@ class Encoded:
         """Keep the given feature frames; per-frame encoders only."""
         return self._map(lambda tensor: tensor[:, frames])
 
+    def clone(self) -> Encoded:
+        """Copy every tensor, so that a few frames do not keep a whole clip in memory."""
+        return self._map(Tensor.clone)
+
     def to(self, device: torch.device | str) -> Encoded:
         return self._map(lambda tensor: tensor.to(device))
 

@@ -1,0 +1,315 @@
+"""Configuration to objects: the one file that knows every class by name and reads weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet3DConditionModel
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from transformers import (
+    CLIPTextModel,
+    CLIPTokenizer,
+    CLIPVisionModelWithProjection,
+    RobertaModel,
+    RobertaTokenizer,
+)
+
+from vdit.architectures import FULL, MINI, build_networks
+from vdit.byte_tokenizers import clip_byte_tokenizer, roberta_byte_tokenizer
+from vdit.model_spec import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    ModelSpec,
+    Parts,
+    read_spec,
+    split_source,
+)
+from vdit.models.backbones.base import Backbone
+from vdit.models.backbones.modelscope import ModelScopeBackbone
+from vdit.models.image_encoder import ClipImageEncoder
+from vdit.models.open_clip_tower import load_open_clip_tower
+from vdit.models.text_encoder import RobertaTextEncoder
+from vdit.models.vdit import VDIT, VDITConfig
+
+logger = logging.getLogger(__name__)
+
+ZEROSCOPE = "cerspense/zeroscope_v2_576w"
+OPEN_CLIP = "open_clip:"
+FROZEN_PREFIXES = ("backbone.", "text_encoder.")
+LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+
+Networks = dict[str, Any]
+
+
+# ---- models ------------------------------------------------------------------------------------
+
+
+def load_model(
+    name: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[VDIT, ModelSpec]:
+    """Load VD-IT with its weights.
+
+    Args:
+        name: "vdit-mini", "vdit-full-random", a folder with `config.json`, a folder of the
+            text-to-video model in the layout of diffusers (its head is then untrained), or the hub
+            id of either. `HF_HUB_OFFLINE=1` keeps to what is on this machine.
+        device: where the model goes.
+        dtype: of the frozen networks; the trained parts (about 30 M parameters) stay float32.
+
+    Returns:
+        The model in eval mode, and what it says of itself.
+
+    Raises:
+        ValueError: nothing is there under that name, or weights are damaged or do not fit.
+    """
+    name = str(name)
+    if name in BUILT_IN:
+        model, spec = BUILT_IN[name](dtype)
+    else:
+        folder = find_folder(name)
+        spec = _spec_of(folder)
+        networks = load_networks(spec.parts, folder, dtype)
+        model = assemble(spec.model, networks)
+        if (folder / CONFIG_FILE).is_file():
+            _load_trained(model, folder / WEIGHTS_FILE)
+    return model.to(device).eval(), spec
+
+
+def find_folder(name: str) -> Path:
+    """Give the folder of a model: itself, or the local snapshot of a hub id."""
+    if Path(name).is_dir():
+        return Path(name)
+    if Path(name).exists() or name.startswith((".", "/")):
+        raise ValueError(f"expected a model folder or hub id, got {name}, which is no folder")
+    repository = split_source(name)[0]
+    try:
+        return Path(snapshot_download(repository))
+    except LOAD_ERRORS as error:
+        known = ", ".join(BUILT_IN)
+        raise ValueError(
+            f"expected a known model ({known}), a folder or a hub id that can be reached, got "
+            f"{name!r}: {_first_line(error)}"
+        ) from error
+
+
+def _spec_of(folder: Path) -> ModelSpec:
+    if (folder / "model_index.json").is_file() and not (folder / CONFIG_FILE).is_file():
+        logger.warning("%s holds no trained head: masks are meaningless", folder)
+        return ModelSpec(name=folder.name, trained=False, parts=pipeline_parts(str(folder)))
+    if not (folder / CONFIG_FILE).is_file():
+        raise ValueError(
+            f"expected {CONFIG_FILE} or model_index.json in the model folder, found neither in "
+            f"{folder}; `vdit convert` writes one from a released checkpoint"
+        )
+    return read_spec(folder)
+
+
+def pipeline_parts(place: str) -> Parts:
+    """Sources of a text-to-video pipeline (folder or hub id) in the layout of diffusers."""
+    return Parts(
+        **{
+            part: f"{place}#{part}"
+            for part in ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
+        }
+    )
+
+
+def assemble(config: VDITConfig, networks: Networks) -> VDIT:
+    """Put the frozen networks and a head with fresh weights together."""
+    backbone = modelscope(networks, config.compat)
+    text_encoder = RobertaTextEncoder(networks["roberta"], networks["roberta_tokenizer"])
+    return VDIT(config, backbone, text_encoder)
+
+
+def modelscope(networks: Networks, compat: str = "released") -> ModelScopeBackbone:
+    """Build the text-to-video backbone from its networks."""
+    image_encoder = networks.get("image_encoder")
+    released = compat == "released"
+    return ModelScopeBackbone(
+        networks["unet"],
+        networks["vae"],
+        networks["scheduler"].alphas_cumprod,
+        networks["text_encoder"],
+        networks["tokenizer"],
+        None if image_encoder is None else ClipImageEncoder(image_encoder),
+        rounding="truncate" if released else "nearest",
+        posterior="sample" if released else "mean",
+    )
+
+
+def trained_names(model: nn.Module) -> list[str]:
+    """Name what `model.safetensors` holds: every parameter outside the frozen networks."""
+    return [name for name, _ in model.named_parameters() if not name.startswith(FROZEN_PREFIXES)]
+
+
+def _load_trained(model: VDIT, file: Path) -> None:
+    weights = _reading("the trained weights", str(file), lambda: load_file(file))
+    wanted = set(trained_names(model))
+    problems = [f"{name} is missing" for name in sorted(wanted - set(weights))]
+    problems += [f"{name} is unknown" for name in sorted(set(weights) - wanted)]
+    if problems:
+        raise ValueError(
+            f"expected the {len(wanted)} trained tensors of the model in {file}, but "
+            f"{'; '.join(problems[:3])} ({len(problems)} problems); convert the checkpoint again"
+        )
+    _reading("the trained weights", str(file), lambda: model.load_state_dict(weights, strict=False))
+
+
+# ---- frozen networks ---------------------------------------------------------------------------
+
+
+def load_networks(parts: Parts, folder: Path | None, dtype: torch.dtype) -> Networks:
+    """Load every frozen network and tokenizer from its source.
+
+    Raises:
+        ValueError: a source cannot be reached, or its files are damaged; names the part.
+    """
+    return {part: load_part(part, getattr(parts, part), folder, dtype) for part in LOADERS}
+
+
+def load_part(part: str, source: str, folder: Path | None, dtype: torch.dtype) -> Any:
+    """Load one network or tokenizer; `source` as in `Parts`."""
+    if source.startswith(OPEN_CLIP):
+        return load_open_clip_tower(source.removeprefix(OPEN_CLIP)).to(dtype)
+    place, subfolder = split_source(source, folder)
+    options = {"subfolder": subfolder} if subfolder else {}
+    return _reading(part, source, lambda: LOADERS[part](place, dtype, options))
+
+
+def _load_scheduler(place: str, dtype: torch.dtype, options: dict[str, str]) -> DDPMScheduler:
+    return DDPMScheduler.from_config(DDPMScheduler.load_config(place, **options))
+
+
+LOADERS: dict[str, Callable[[str, torch.dtype, dict[str, str]], Any]] = {
+    "unet": lambda place, dtype, options: UNet3DConditionModel.from_pretrained(
+        place, torch_dtype=dtype, **options
+    ),
+    "vae": lambda place, dtype, options: AutoencoderKL.from_pretrained(
+        place, torch_dtype=dtype, **options
+    ),
+    "scheduler": _load_scheduler,
+    "text_encoder": lambda place, dtype, options: CLIPTextModel.from_pretrained(
+        place, dtype=dtype, **options
+    ),
+    "tokenizer": lambda place, dtype, options: CLIPTokenizer.from_pretrained(place, **options),
+    "image_encoder": lambda place, dtype, options: CLIPVisionModelWithProjection.from_pretrained(
+        place, dtype=dtype, **options
+    ),
+    "roberta": lambda place, dtype, options: RobertaModel.from_pretrained(
+        place, dtype=dtype, **options
+    ),
+    "roberta_tokenizer": lambda place, dtype, options: RobertaTokenizer.from_pretrained(
+        place, **options
+    ),
+}
+
+
+def _reading(what: str, source: str, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except LOAD_ERRORS as error:
+        raise ValueError(
+            f"cannot load {what} from {source}: {_first_line(error)}; check the path or hub id, "
+            "or fetch the files again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")
+
+
+# ---- models that need no files -----------------------------------------------------------------
+
+
+def _mini(dtype: torch.dtype) -> tuple[VDIT, ModelSpec]:
+    """Build the small model with seeded weights; the frozen parts in `dtype`."""
+    spec = ModelSpec(name="vdit-mini", trained=False, model=MINI.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        networks = build_networks(MINI) | byte_tokenizers()
+        model = assemble(MINI.model, networks)
+    model.backbone.to(dtype)
+    model.text_encoder.to(dtype)
+    return model, spec
+
+
+def _full_random(dtype: torch.dtype) -> tuple[VDIT, ModelSpec]:
+    """Build the full-size model with random weights, for measurements of time and memory."""
+    spec = ModelSpec(name="vdit-full-random", trained=False, model=FULL.model)
+    before = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.set_default_dtype(dtype)
+        try:
+            networks = build_networks(FULL) | byte_tokenizers()
+        finally:
+            torch.set_default_dtype(before)
+        return assemble(FULL.model, networks), spec
+
+
+def byte_tokenizers() -> Networks:
+    """Build tokenizers that need no vocabulary file."""
+    return {"tokenizer": clip_byte_tokenizer(), "roberta_tokenizer": roberta_byte_tokenizer()}
+
+
+BUILT_IN: dict[str, Callable[[torch.dtype], tuple[VDIT, ModelSpec]]] = {
+    "vdit-mini": _mini,
+    "vdit-full-random": _full_random,
+}
+
+
+# ---- backbones ---------------------------------------------------------------------------------
+
+
+def _pipeline_backbone(place: str, image_encoder: str | None, dtype: torch.dtype) -> Backbone:
+    parts = pipeline_parts(place)
+    networks = {
+        part: load_part(part, getattr(parts, part), None, dtype)
+        for part in ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
+    }
+    if image_encoder is not None:
+        networks["image_encoder"] = load_part("image_encoder", image_encoder, None, dtype)
+    return modelscope(networks)
+
+
+def _mini_backbone(place: str, image_encoder: str | None, dtype: torch.dtype) -> Backbone:
+    return _mini(dtype)[0].backbone
+
+
+BACKBONES: dict[str, tuple[Callable[[str, str | None, torch.dtype], Backbone], str]] = {
+    "modelscope": (_pipeline_backbone, Parts().unet.partition("#")[0]),
+    "zeroscope": (_pipeline_backbone, ZEROSCOPE),
+    "mini": (_mini_backbone, ""),
+}
+
+
+def build_backbone(
+    name: str,
+    *,
+    path: str | Path | None = None,
+    image_encoder: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Backbone:
+    """Build a frozen backbone with its weights.
+
+    Args:
+        name: one of `BACKBONES`.
+        path: folder or hub id to load instead of the usual one.
+        image_encoder: source of a CLIP image tower whose tokens `encode` adds.
+        dtype: of the weights.
+
+    Raises:
+        ValueError: the name is unknown, or the weights cannot be loaded.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"expected a backbone among {', '.join(BACKBONES)}; got {name!r}")
+    build, place = BACKBONES[name]
+    return build(str(path or place), image_encoder, dtype)

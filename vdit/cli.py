@@ -1,0 +1,189 @@
+"""The command line: parse, call the command, report errors in one line.
+
+Results go to stdout, progress and warnings to stderr. Exit code 0 is good, 2 a user's mistake.
+Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from vdit import __version__
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: words after `vdit`; None = those of the process.
+
+    Returns:
+        The exit code.
+    """
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
+    command = importlib.import_module(f"vdit.commands.{options.command}")
+    try:
+        command.run(options)
+    except ValueError as error:
+        sentence = " ".join(str(error).split())
+        print(f"vdit {options.command}: {sentence}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print(
+            f"vdit {options.command}: interrupted; nothing was left half-written", file=sys.stderr
+        )
+        return INTERRUPTED
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe all commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="vdit",
+        description="Segment what a sentence names in a video.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"vdit {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_segment(commands)
+    _add_demo(commands)
+    _add_convert(commands)
+    info = commands.add_parser("info", help="versions, devices, compiled kernels, models found")
+    _add_json(info)
+    return parser
+
+
+_EXAMPLES = """examples:
+  vdit demo -o demo
+  vdit segment clip.mp4 -p "the dog on the left" -p "the red ball" -o out
+  vdit convert checkpoint.pth -o vdit-released
+  vdit info
+"""
+
+Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def _add_segment(commands: Commands) -> None:
+    parser = commands.add_parser("segment", help="masks of the objects that sentences name")
+    parser.add_argument(
+        "video", metavar="VIDEO", help="mp4, avi, gif, webm, folder of frames, image"
+    )
+    parser.add_argument(
+        "-p",
+        "--prompt",
+        action="append",
+        required=True,
+        metavar="TEXT",
+        help="what to segment; repeat for several objects",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="vdit-output",
+        metavar="DIR",
+        help="folder for masks/, overlay.mp4 and result.json (default: %(default)s)",
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--window",
+        type=int,
+        default=36,
+        metavar="N",
+        help="frames seen together (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        metavar="N",
+        help="frames shared by consecutive windows (default: 8, less in a small window)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="probability above which a pixel is in the mask (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-target-threshold",
+        type=float,
+        metavar="P",
+        help="answer with no object below this score (default: always answer)",
+    )
+    parser.add_argument(
+        "--select",
+        choices=("best", "union"),
+        default="best",
+        help="follow the best query, or join all good ones (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        default=360,
+        metavar="PX",
+        help="short side that the model sees (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the latent's sample (default: 0)")
+    _add_json(parser)
+
+
+def _add_demo(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "demo", help="render a clip with known truth and segment it by text"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="demo",
+        metavar="DIR",
+        help="folder for the clip and the results (default: %(default)s)",
+    )
+    _add_model(parser)
+    _add_json(parser)
+
+
+def _add_convert(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "convert", help="released VD-IT checkpoint to safetensors and JSON"
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="the .pth file")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="model folder to write"
+    )
+    parser.add_argument(
+        "--with-frozen",
+        action="store_true",
+        help="also write the frozen networks that the checkpoint holds",
+    )
+    _add_json(parser)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        default="vdit-mini",
+        metavar="ID|DIR",
+        help="name, hub id or folder of a model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of the frozen networks (default: %(default)s)",
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")

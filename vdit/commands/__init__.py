@@ -1,0 +1,1 @@
+"""What the sub-commands of `vdit` do; imported only when they run."""

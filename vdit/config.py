@@ -1,0 +1,46 @@
+"""Configuration: a frozen dataclass is the schema, a file and `key=value` overrides fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+Schema = TypeVar("Schema")
+
+
+def load_config(
+    schema: type[Schema], source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Schema:
+    """Fill a dataclass from a YAML or JSON file (or a mapping) and dotted overrides.
+
+    Args:
+        schema: a dataclass; nested ones are filled too.
+        source: file, or its content.
+        overrides: "key.subkey=value" strings, applied last.
+
+    Raises:
+        ValueError: the file cannot be read, a key is unknown, a value has the wrong type or a
+            required one is missing; the sentence names the key.
+    """
+    name = "configuration" if isinstance(source, Mapping) else str(source)
+    try:
+        loaded = (
+            OmegaConf.create(dict(source))
+            if isinstance(source, Mapping)
+            else OmegaConf.load(source)
+        )
+        merged = OmegaConf.merge(
+            OmegaConf.structured(schema), loaded, OmegaConf.from_dotlist(list(overrides))
+        )
+        filled = OmegaConf.to_object(merged)
+    except OSError as error:
+        raise ValueError(f"expected a readable configuration file, got {name}: {error}") from error
+    except (OmegaConfBaseException, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{name}: {reason}") from error
+    assert isinstance(filled, schema)
+    return filled

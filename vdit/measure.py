@@ -1,0 +1,36 @@
+"""What a run cost: wall time by stage, and peak memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Add up the seconds spent in named stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time of a `with` block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+    def rounded(self) -> dict[str, float]:
+        """Give the seconds of every stage to the millisecond."""
+        return {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
+
+
+def peak_memory() -> int:
+    """Give the largest resident size that this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
