@@ -125,12 +125,8 @@ class VDIT(nn.Module):
         )
         statistics = config.noise_statistics or ("batch" if config.compat == "released" else "clip")
         self.noise_predictor = NoisePredictor(backbone.latent_channels, statistics)
-        self.adapters = nn.ModuleList(
-            _adapter(sum(backbone.blocks[block].channels for block in taps), channels, last)
-            for taps, channels, last in zip(
-                TAPS, config.head.channels, (False, False, False, True), strict=True
-            )
-        )
+        widths = [sum(backbone.blocks[block].channels for block in taps) for taps in TAPS]
+        self.adapters = build_adapters(widths, config.head.channels)
         self.head = ReferringHead(config.head)
 
     def encode(self, video: Tensor) -> Encoded:
@@ -235,7 +231,13 @@ class VDIT(nn.Module):
         return VDITOutput(layers, matches, masks)
 
 
-def _adapter(in_dim: int, out_dim: int, last: bool) -> nn.Sequential:
-    """Two 1x1 convolutions with nothing between them; the coarsest level is not widened first."""
-    hidden_dim = out_dim if last else 2 * out_dim
-    return nn.Sequential(nn.Conv2d(in_dim, hidden_dim, 1), nn.Conv2d(hidden_dim, out_dim, 1))
+def build_adapters(in_channels: Sequence[int], channels: Sequence[int]) -> nn.ModuleList:
+    """Two 1x1 convolutions for each level, fine to coarse, with nothing between them.
+
+    All but the coarsest are twice as wide between the two.
+    """
+    hidden = [*(2 * width for width in channels[:-1]), channels[-1]]
+    return nn.ModuleList(
+        nn.Sequential(nn.Conv2d(a, b, 1), nn.Conv2d(b, c, 1))
+        for a, b, c in zip(in_channels, hidden, channels, strict=True)
+    )

@@ -91,15 +91,20 @@ class ModelScopeBackbone(Backbone):
         )
 
     def _encode_frames(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        skip, moments = self._encode_vae((2 * frames - 1).to(self.vae.dtype))
+        skip, moments = self.encode_vae((2 * frames - 1).to(self.vae.dtype))
         mean, logvar = moments.float().chunk(2, dim=1)
         tokens = None
         if self.image_encoder is not None:
             tokens = self.image_encoder(to_uint8(frames, self.rounding))
         return mean, logvar.clamp(-30, 20), skip, tokens
 
-    def _encode_vae(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the VAE encoder: its features before the third downsampler, and its moments."""
+    def encode_vae(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the VAE encoder on frames [N, 3, H, W] in -1..1.
+
+        Returns:
+            features [N, C, H/4, W/4] before the third downsampler, and the posterior's mean and
+            log-variance, stacked [N, 2 * 4, H/8, W/8].
+        """
         encoder = self.vae.encoder
         hidden = encoder.conv_in(frames)
         for i, block in enumerate(encoder.down_blocks):

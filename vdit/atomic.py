@@ -1,0 +1,122 @@
+"""Outputs that appear only once they are complete.
+
+A file or a folder is written under a temporary name beside its final one and renamed at the end,
+so an interrupted run leaves nothing behind that looks finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["replace_folder_when_complete", "replace_when_complete"]
+
+
+@contextlib.contextmanager
+def replace_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary file to write; it takes the place of `path` if the block succeeds.
+
+    Missing parent folders are created. The temporary file lies in the same folder and keeps the
+    extension of `path`, so that libraries that look at the extension write the right format. When
+    the block raises, the temporary file is removed and an older `path` stays as it was.
+
+    Args:
+        path: the final file. A symbolic link is followed.
+
+    Yields:
+        The temporary file, which exists and is empty.
+
+    Raises:
+        ValueError: `path` is a folder or cannot be written.
+
+    >>> import tempfile
+    >>> final = Path(tempfile.mkdtemp()) / "scores.json"
+    >>> with replace_when_complete(final) as temporary:
+    ...     _ = temporary.write_text("[1, 2]")
+    ...     final.exists()
+    False
+    >>> final.read_text()
+    '[1, 2]'
+    """
+    final = Path(os.path.realpath(path))
+    if final.is_dir():
+        raise ValueError(f"{path} is a folder, expected the name of a file to write; pass another")
+    temporary = _temporary_name(final)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield temporary
+        try:
+            os.replace(temporary, final)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replace_folder_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary folder to fill; it takes the place of `path` if the block succeeds.
+
+    An older folder `path` is replaced as a whole: nothing of it remains. When the block raises, the
+    temporary folder is removed and the older one stays as it was.
+
+    Args:
+        path: the final folder. A symbolic link is followed.
+
+    Yields:
+        The temporary folder, which exists and is empty.
+
+    Raises:
+        ValueError: `path` is a file or cannot be written.
+    """
+    final = Path(os.path.realpath(path))
+    if final.exists() and not final.is_dir():
+        raise ValueError(f"{path} is a file, expected the name of a folder to write; pass another")
+    temporary = _temporary_name(final)
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield temporary
+        try:
+            _exchange_folder(temporary, final)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange_folder(complete: Path, final: Path) -> None:
+    """A folder cannot be renamed onto a filled one, so the old one steps aside for a moment."""
+    if not final.exists():
+        os.rename(complete, final)
+        return
+    aside = _temporary_name(final)
+    os.rename(final, aside)
+    try:
+        os.rename(complete, final)
+    except OSError:
+        os.rename(aside, final)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _temporary_name(final: Path) -> Path:
+    """A hidden name beside `final` with its extension."""
+    return final.with_name(f".partial-{uuid.uuid4().hex[:12]}{final.suffix}")
+
+
+def _unwritable(path: str | os.PathLike[str], error: OSError) -> ValueError:
+    return ValueError(
+        f"{path} cannot be written ({error.strerror or error}); pass a path in a folder that you "
+        "may write to"
+    )
