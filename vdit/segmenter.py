@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from vdit.build import load_model
 from vdit.masks import masks_to_boxes_xyxy
@@ -19,6 +18,7 @@ from vdit.measure import Stopwatch
 from vdit.models.backbones.base import Encoded
 from vdit.models.image_encoder import IMAGENET_MEAN
 from vdit.models.vdit import VDIT
+from vdit.postprocess import full_size_masks
 from vdit.prediction import FramePrediction, Prediction, PredictionCollector
 from vdit.structures import VideoBatch
 from vdit.tracks import ObjectTrack, TrackRules, WindowMasks
@@ -309,8 +309,9 @@ def _frame_prediction(
     frame = window.items[position]
     shape = (frame.image.shape[0], frame.image.shape[1])
 
+    @torch.inference_mode()
     def to_masks(logits: Tensor) -> np.ndarray:
-        return _full_size_masks(logits, size, shape, options.threshold)
+        return full_size_masks(logits, size, shape, options.threshold).cpu().numpy()
 
     masks = to_masks(torch.stack([result.logits[position] for result in results]))
     query_masks = query_scores = None
@@ -329,13 +330,3 @@ def _frame_prediction(
         query_masks=query_masks,
         query_scores=query_scores,
     )
-
-
-@torch.inference_mode()
-def _full_size_masks(
-    logits: Tensor, size: tuple[int, int], shape: tuple[int, int], threshold: float
-) -> np.ndarray:
-    """Crop the padding off [N, H, W] logits, resize them, then decide: [N, *shape] bool."""
-    cropped = logits[None, :, : size[0], : size[1]]
-    resized = F.interpolate(cropped, size=shape, mode="bilinear", align_corners=False)[0]
-    return (resized.sigmoid() > threshold).cpu().numpy()
