@@ -49,8 +49,8 @@ class SegmentOptions:
         threshold: a pixel belongs to the object above this probability.
         no_target_threshold: below this score, averaged over a window, the answer is "no object";
             None = always answer with an object. With select="union" None means 0.5.
-        select: "best" follows the query with the highest score; "union" joins all queries above
-            `no_target_threshold`.
+        select: "best" follows the query with the highest score; "union" takes each pixel's largest
+            logit among all queries above `no_target_threshold`.
         short_side: pixels of the short side that the model sees.
         seed: of the latent's sample; the same seed gives the same masks.
         keep_queries: return masks and scores of every query too.
@@ -81,6 +81,8 @@ class SegmentOptions:
             raise ValueError(f"expected select among best, union; got {self.select!r}")
         if self.short_side < PAD_MULTIPLE:
             raise ValueError(f"expected short_side >= {PAD_MULTIPLE}, got {self.short_side}")
+        if self.seed < 0:
+            raise ValueError(f"expected seed >= 0, got {self.seed}")
 
 
 class ReferringSegmenter:
@@ -257,7 +259,8 @@ def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _generator(seed: int, index: int, device: torch.device) -> torch.Generator:
     """Seed a generator by the run and a frame, so that results do not depend on the windows."""
-    return torch.Generator(device).manual_seed((seed << 32) + index)
+    mixed = np.random.SeedSequence((seed, index)).generate_state(1, np.uint32)[0]
+    return torch.Generator(device).manual_seed(int(mixed))
 
 
 def _tail(encoded: Encoded, count: int) -> Encoded | None:
