@@ -63,7 +63,8 @@ def clip_pixel_values(frames: Tensor, size: int) -> Tensor:
         resized = Image.fromarray(frame).resize((new_width, new_height), Image.Resampling.BICUBIC)
         crops.append(np.asarray(resized)[top : top + size, left : left + size])
     pixels = np.stack(crops).astype(np.float32) * np.float32(1 / 255)
-    pixels = (pixels - np.float32(CLIP_MEAN)) / np.float32(CLIP_STD)
+    mean, std = np.array(CLIP_MEAN, dtype=np.float32), np.array(CLIP_STD, dtype=np.float32)
+    pixels = (pixels - mean) / std
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(frames.device)
 
 

@@ -17,6 +17,10 @@ class MLP(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(dims))
 
+    def linears(self) -> list[nn.Linear]:
+        """Give the layers, first to last."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
@@ -54,7 +58,7 @@ class DynamicMaskHead(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        for layer in self.controller.layers:
+        for layer in self.controller.linears():
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -73,7 +77,7 @@ class DynamicMaskHead(nn.Module):
         w0, w1, b0, b1 = self.controller(states).split(self.sizes, dim=-1)
         w0 = w0.unflatten(-1, (self.mask_dim, -1))
         w1 = w1.unflatten(-1, (self.mask_dim, -1))
-        shape = features.shape[-2:]
+        shape = (features.shape[-2], features.shape[-1])
         content = w0[..., :-2].flatten(1, 2) @ features.flatten(2)
         content = content.unflatten(1, w0.shape[1:3])
         distance = self._distance(centers, sizes, shape).flatten(-2)

@@ -76,12 +76,14 @@ class ReferringHead(nn.Module):
 
     def reset_parameters(self) -> None:
         """Start with rare objects (1 %) and boxes at their reference, the first of them small."""
-        for class_head in self.class_heads:
-            nn.init.constant_(class_head.bias, -math.log(99))
-        for box_head in self.box_heads:
-            nn.init.zeros_(box_head.layers[-1].weight)
-            nn.init.zeros_(box_head.layers[-1].bias)
-        nn.init.constant_(self.box_heads[0].layers[-1].bias[2:], -2.0)
+        for head in self.class_heads:
+            if isinstance(head, nn.Linear):
+                nn.init.constant_(head.bias, -math.log(99))
+        last_layers = [head.linears()[-1] for head in self.box_heads if isinstance(head, MLP)]
+        for layer in last_layers:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        nn.init.constant_(last_layers[0].bias[2:], -2.0)
 
     def forward(
         self,
@@ -171,5 +173,6 @@ def _projection(in_dim: int, dim: int, kernel: int) -> nn.Sequential:
     stride, padding = (1, 0) if kernel == 1 else (2, 1)
     conv = nn.Conv2d(in_dim, dim, kernel, stride=stride, padding=padding)
     nn.init.xavier_uniform_(conv.weight)
-    nn.init.zeros_(conv.bias)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
     return nn.Sequential(conv, nn.GroupNorm(32, dim))

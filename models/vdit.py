@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vdit.models.backbones.base import Backbone, Encoded, Noise
+from vdit.models.backbones.base import Encoded, Noise, TextToVideoBackbone
 from vdit.models.conditioning import NoisePredictor, NoiseStatistics, TextGuidedImageProjection
 from vdit.models.referring_head import HeadConfig, ReferringHead
 from vdit.models.text_encoder import RobertaTextEncoder
@@ -114,7 +114,7 @@ class VDIT(nn.Module):
     """
 
     def __init__(
-        self, config: VDITConfig, backbone: Backbone, text_encoder: RobertaTextEncoder
+        self, config: VDITConfig, backbone: TextToVideoBackbone, text_encoder: RobertaTextEncoder
     ) -> None:
         super().__init__()
         self.config = config

@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 ZEROSCOPE = "cerspense/zeroscope_v2_576w"
 OPEN_CLIP = "open_clip:"
+ALIGNMENT = 64  # bytes, as torch allocates
 FROZEN_PREFIXES = ("backbone.", "text_encoder.")
 LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
 
@@ -79,7 +80,19 @@ def load_model(
         model = assemble(spec.model, networks)
         if (folder / CONFIG_FILE).is_file():
             _load_trained(model, folder / WEIGHTS_FILE)
-    return model.to(device).eval(), spec
+    model.to(device).eval()
+    _align(model)
+    return model, spec
+
+
+def _align(model: nn.Module) -> None:
+    """Move weights that a file was mapped to at odd addresses, where CPU kernels round otherwise.
+
+    So equal weights give equal predictions, whatever files they came from.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu" and tensor.data_ptr() % ALIGNMENT:
+            tensor.data = tensor.data.clone()
 
 
 def find_folder(name: str) -> Path:
@@ -179,15 +192,15 @@ def load_part(part: str, source: str, folder: Path | None, dtype: torch.dtype) -
     if source.startswith(OPEN_CLIP):
         return load_open_clip_tower(source.removeprefix(OPEN_CLIP)).to(dtype)
     place, subfolder = split_source(source, folder)
-    options = {"subfolder": subfolder} if subfolder else {}
+    options: dict[str, Any] = {"subfolder": subfolder} if subfolder else {}
     return _reading(part, source, lambda: LOADERS[part](place, dtype, options))
 
 
-def _load_scheduler(place: str, dtype: torch.dtype, options: dict[str, str]) -> DDPMScheduler:
+def _load_scheduler(place: str, dtype: torch.dtype, options: dict[str, Any]) -> DDPMScheduler:
     return DDPMScheduler.from_config(DDPMScheduler.load_config(place, **options))
 
 
-LOADERS: dict[str, Callable[[str, torch.dtype, dict[str, str]], Any]] = {
+LOADERS: dict[str, Callable[[str, torch.dtype, dict[str, Any]], Any]] = {
     "unet": lambda place, dtype, options: UNet3DConditionModel.from_pretrained(
         place, torch_dtype=dtype, **options
     ),

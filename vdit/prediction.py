@@ -41,7 +41,7 @@ class FramePrediction:
     query_scores: np.ndarray | None = None
 
 
-class MaskSequence(Sequence[np.ndarray]):
+class MaskSequence:
     """[T, H, W] bool masks kept as COCO RLE and decoded on access.
 
     `masks[3]` decodes one frame, `masks[a:b]` a slice, `np.asarray(masks)` everything.

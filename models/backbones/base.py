@@ -179,3 +179,19 @@ class Backbone(nn.Module, ABC):
                 f"expected height and width to be multiples of {self.size_multiple}, "
                 f"got {H}x{W}; pad or resize the video"
             )
+
+
+class TextToVideoBackbone(Backbone):
+    """A backbone with a text tower and a latent space: what VD-IT stands on.
+
+    Attributes:
+        text_dim: channels of the prompt.
+        latent_channels: channels of the latents.
+    """
+
+    text_dim: int
+    latent_channels: int
+
+    @abstractmethod
+    def encode_text(self, captions: Sequence[str] | Tensor) -> Tensor:
+        """Compute the prompt [B, L, text_dim] of B sentences, or of token ids [B, L]."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from vdit.models.backbones.base import Backbone, BlockInfo, Encoded, Noise
+from vdit.models.backbones.base import BlockInfo, Encoded, Noise, TextToVideoBackbone
 from vdit.models.backbones.unet3d import collect, walk_unet3d
 from vdit.models.image_encoder import ClipImageEncoder, imagenet_round_trip, to_uint8
 
@@ -17,7 +17,7 @@ VAE_STRIDE = 4
 Posterior = Literal["sample", "mean"]
 
 
-class ModelScopeBackbone(Backbone):
+class ModelScopeBackbone(TextToVideoBackbone):
     """Features of a frozen text-to-video diffusion model.
 
     Blocks: "vae4" (the VAE encoder at stride 4), "in", "down0".., "mid", "up0".. of the UNet (see
@@ -37,6 +37,7 @@ class ModelScopeBackbone(Backbone):
 
     temporal = True
     size_multiple = 8
+    alphas_cumprod: Tensor
 
     def __init__(
         self,
@@ -77,26 +78,23 @@ class ModelScopeBackbone(Backbone):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             frames = imagenet_round_trip(video.flatten(0, 1).float())
             parts = [self._encode_frames(chunk) for chunk in frames.split(self.frames_per_pass)]
-        B, T = video.shape[:2]
-        mean, logvar, skip, tokens = (
-            None if items[0] is None else torch.cat(items).unflatten(0, (B, T))
-            for items in zip(*parts, strict=True)
-        )
         return Encoded(
             size=(video.shape[-2], video.shape[-1]),
-            latent_mean=mean,
-            latent_logvar=logvar,
-            skips={VAE_STRIDE: skip},
-            image_tokens=tokens,
+            latent_mean=_join([part.mean for part in parts], video),
+            latent_logvar=_join([part.logvar for part in parts], video),
+            skips={VAE_STRIDE: _join([part.skip for part in parts], video)},
+            image_tokens=None
+            if self.image_encoder is None
+            else _join([part.tokens for part in parts], video),
         )
 
-    def _encode_frames(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _encode_frames(self, frames: Tensor) -> _EncodedFrames:
         skip, moments = self.encode_vae((2 * frames - 1).to(self.vae.dtype))
         mean, logvar = moments.float().chunk(2, dim=1)
-        tokens = None
+        tokens = skip.new_empty(0)
         if self.image_encoder is not None:
             tokens = self.image_encoder(to_uint8(frames, self.rounding))
-        return mean, logvar.clamp(-30, 20), skip, tokens
+        return _EncodedFrames(mean, logvar.clamp(-30, 20), skip, tokens)
 
     def encode_vae(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Run the VAE encoder on frames [N, 3, H, W] in -1..1.
@@ -226,6 +224,20 @@ class ModelScopeBackbone(Backbone):
             )
         text = text.to(self.unet.dtype)
         return text.repeat_interleave(T, dim=0) if text.ndim == 3 else text.flatten(0, 1)
+
+
+class _EncodedFrames(NamedTuple):
+    """What `encode` computes of N frames, each [N, ...]."""
+
+    mean: Tensor
+    logvar: Tensor
+    skip: Tensor
+    tokens: Tensor
+
+
+def _join(chunks: list[Tensor], video: Tensor) -> Tensor:
+    """Put chunks of frames together as [B, T, ...]."""
+    return torch.cat(chunks).unflatten(0, (video.shape[0], video.shape[1]))
 
 
 def _block_table(unet: Any, vae: Any) -> dict[str, BlockInfo]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class _Pass:
@@ -27,7 +27,7 @@ class _Pass:
         """A single frame skips every temporal layer but the first of the middle block."""
         return self.num_frames > 1
 
-    def cell(self, block: nn.Module, index: int, hidden: Tensor) -> Tensor:
+    def cell(self, block: Any, index: int, hidden: Tensor) -> Tensor:
         """Resnet, temporal convolution, spatial and temporal attention of one layer."""
         hidden = block.resnets[index](hidden, self.time_embed)
         if self.is_temporal:
@@ -36,7 +36,7 @@ class _Pass:
             hidden = self.attend(block, index, hidden)
         return hidden
 
-    def attend(self, block: nn.Module, index: int, hidden: Tensor) -> Tensor:
+    def attend(self, block: Any, index: int, hidden: Tensor) -> Tensor:
         attention = block.attentions[index]
         hidden = attention(hidden, encoder_hidden_states=self.context, return_dict=False)[0]
         if self.is_temporal:
@@ -45,7 +45,7 @@ class _Pass:
             )[0]
         return hidden
 
-    def middle(self, block: nn.Module, hidden: Tensor) -> Tensor:
+    def middle(self, block: Any, hidden: Tensor) -> Tensor:
         hidden = block.resnets[0](hidden, self.time_embed)
         hidden = block.temp_convs[0](hidden, num_frames=self.num_frames)
         for index in range(len(block.attentions)):

@@ -112,12 +112,14 @@ def test_queries_on_request(segmenter, clip):
 
 
 def test_union_holds_every_good_query(segmenter, clip):
-    kept = segmenter.segment(clip, ["a dog"], keep_queries=True, **SMALL)[0]
-    union = segmenter.segment(clip, ["a dog"], select="union", no_target_threshold=0.0, **SMALL)[0]
+    frames = clip[:, :48, :64]  # the size that the model sees: no resizing in between
+    kept = segmenter.segment(frames, ["a dog"], keep_queries=True, **SMALL)[0]
+    union = segmenter.segment(frames, ["a dog"], select="union", no_target_threshold=0.0, **SMALL)[
+        0
+    ]
     every = np.any([query.masks[:] for query in kept.queries], axis=0)
-    assert (union.masks[:] == every).mean() > 0.95, "they differ by how edges are resized"
-    assert union.masks[:].sum() > max(query.masks[:].sum() for query in kept.queries)
-    none = segmenter.segment(clip, ["a dog"], select="union", **SMALL)[0]
+    assert np.array_equal(union.masks[:], every)
+    none = segmenter.segment(frames, ["a dog"], select="union", **SMALL)[0]
     assert not none.masks[:].any(), "an untrained head is sure of nothing"
 
 
