@@ -1,0 +1,119 @@
+"""Time, peak memory and stages of segmentation; several prompts at once against one by one.
+
+    python benchmarks/segment.py --model vdit-full-random --dtype bfloat16 -o full.json
+
+Frames are rendered; masks of both ways are compared before a ratio is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from vdit import ReferringSegmenter
+from vdit.datasets.synthetic.shapes import render_shapes
+from vdit.measure import Stopwatch, peak_memory
+
+PROMPTS = ["the red ball", "the box on the left", "a green diamond", "whatever moves to the right"]
+
+
+def watch_modules(model: nn.Module) -> dict[str, float]:
+    """Add up the wall time of the model's parts by hooks; a part that is driven layer by layer is
+    timed through the methods that drive it."""
+    seconds: dict[str, float] = defaultdict(float)
+
+    def timed(owner: object, method: str, stage: str) -> None:
+        original = getattr(owner, method)
+
+        def run(*arguments, **options):
+            start = time.perf_counter()
+            try:
+                return original(*arguments, **options)
+            finally:
+                seconds[stage] += time.perf_counter() - start
+
+        setattr(owner, method, run)
+
+    timed(model.backbone, "encode_vae", "VAE encoder")
+    timed(model.backbone.image_encoder, "forward", "CLIP image tower")
+    timed(model.backbone, "encode_text", "CLIP text tower")
+    timed(model.text_encoder, "forward", "RoBERTa")
+    timed(model, "prompt", "text-guided image projection")
+    timed(model.backbone, "extract", "UNet")
+    timed(model.head, "forward", "head")
+    timed(model.head, "refine", "mask decoder")
+    return seconds
+
+
+def run(segmenter: ReferringSegmenter, frames: np.ndarray, prompts: list[str]) -> tuple:
+    start = time.perf_counter()
+    predictions = segmenter.segment(frames, prompts)
+    return time.perf_counter() - start, [prediction.masks[:] for prediction in predictions]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="vdit-mini")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--frames", type=int, default=5)
+    parser.add_argument("--height", type=int, default=360)
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+
+    watch = Stopwatch()
+    with watch.measure("load"):
+        segmenter = ReferringSegmenter.from_pretrained(
+            options.model, device=options.device, dtype=getattr(torch, options.dtype)
+        )
+    loaded = peak_memory()
+    frames = render_shapes(0, options.frames, options.height, options.width).frames
+    one_seconds, _ = run(segmenter, frames, PROMPTS[:1])
+    stages = watch_modules(segmenter.model)
+    together_seconds, together = run(segmenter, frames, PROMPTS)
+    shared_stages = {stage: round(value, 2) for stage, value in stages.items()}
+    single_seconds, singles = [], []
+    for prompt in PROMPTS:
+        seconds, masks = run(segmenter, frames, [prompt])
+        single_seconds.append(seconds)
+        singles += masks
+    equal = all(np.array_equal(a, b) for a, b in zip(together, singles, strict=True))
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+    )
+    result = {
+        "command": f"python benchmarks/segment.py --model {options.model} --dtype {options.dtype} "
+        f"--frames {options.frames} --height {options.height} --width {options.width}",
+        "commit": commit.stdout.strip(),
+        "date": date.today().isoformat(),
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, "
+        f"{torch.backends.cpu.get_cpu_capability()}",
+        "torch": torch.__version__,
+        "parameters": sum(p.numel() for p in segmenter.model.parameters()),
+        "load_seconds": round(watch.seconds["load"], 1),
+        "first_run_one_prompt_seconds": round(one_seconds, 1),
+        "four_prompts_together_seconds": round(together_seconds, 1),
+        "four_runs_seconds": [round(seconds, 1) for seconds in single_seconds],
+        "ratio": round(sum(single_seconds) / together_seconds, 2),
+        "masks_equal": equal,
+        "stage_seconds_of_four_prompts": shared_stages,
+        "peak_memory_after_load_bytes": loaded,
+        "peak_memory_bytes": peak_memory(),
+    }
+    options.output.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Train the head of `vdit-mini` on one rendered clip until it fits: a check that all parts learn.
+
+The result says nothing about other clips. Writes the files of `vdit demo` to a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vdit.boxes import xyxy_to_cxcywh
+from vdit.build import load_model, trained_names
+from vdit.datasets.synthetic.shapes import RenderedClip, render_shapes
+from vdit.masks import masks_to_boxes_xyxy
+from vdit.metrics.davis import contour_accuracy, region_similarity
+from vdit.segmenter import ReferringSegmenter, SegmentOptions
+from vdit.structures import Target, VideoBatch
+from vdit.training.criterion import Criterion
+from vdit.training.matcher import TemporalMatcher
+from vdit.visualize import contact_sheet, draw_legend, object_colors, overlay_masks
+
+HEIGHT, WIDTH = 96, 128
+NOTE = "fitted to this clip"
+
+
+def targets_of(clip: RenderedClip, index: int) -> Target:
+    """Describe one object of a clip as the truth of one caption."""
+    masks = clip.masks[index]
+    boxes = torch.from_numpy(masks_to_boxes_xyxy(masks)).float() / torch.tensor([WIDTH, HEIGHT] * 2)
+    return Target(
+        boxes_cxcywh=xyxy_to_cxcywh(boxes)[None],
+        masks=torch.from_numpy(masks)[None],
+        valid=torch.from_numpy(masks.any(axis=(1, 2)))[None],
+        size=(HEIGHT, WIDTH),
+    )
+
+
+def fit(clip: RenderedClip, objects: list[int], steps: int) -> ReferringSegmenter:
+    """Minimize the released training loss on all captions of one clip."""
+    torch.manual_seed(0)
+    model, _ = load_model("vdit-mini")
+    model.train()
+    video = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float() / 255
+    mask = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.bool)
+    batch = VideoBatch(video[None], mask, [(HEIGHT, WIDTH)])
+    encoded = model.encode(batch.video)
+    targets = [targets_of(clip, index) for index in objects]
+    matcher, criterion = TemporalMatcher(), Criterion()
+    wanted = set(trained_names(model))
+    parameters = [p for name, p in model.named_parameters() if name in wanted]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    for step in range(steps):
+        chosen = step % len(objects)
+        target = targets[chosen]
+        output = model(
+            batch,
+            [clip.captions[objects[chosen]]],
+            encoded=encoded,
+            select=lambda layers, target=target: [matcher(layer, [target]) for layer in layers],
+        )
+        losses = criterion(output.layers, output.matches, output.mask_logits, [target])
+        optimizer.zero_grad()
+        criterion.total(losses).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+    return ReferringSegmenter(model.eval(), "vdit-mini, fitted to one clip", trained=True)
+
+
+def main() -> None:
+    """Fit, segment the same clip, score, draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", default="overfit", type=Path)
+    parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--frames", type=int, default=6)
+    arguments = parser.parse_args()
+    clip = render_shapes(7, arguments.frames, HEIGHT, WIDTH)
+    objects = [1, 2]
+    segmenter = fit(clip, objects, arguments.steps)
+    prompts = [clip.captions[index] for index in objects]
+    predictions = segmenter.segment(
+        clip.frames, prompts, SegmentOptions(short_side=HEIGHT, threshold=0.5)
+    )
+    scores = {}
+    for prediction, index in zip(predictions, objects, strict=True):
+        masks = prediction.masks[:]
+        J = region_similarity(clip.masks[index], masks).mean()
+        F = contour_accuracy(clip.masks[index], masks).mean()
+        scores[prediction.prompt] = {"J": float(J), "F": float(F)}
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    colors = object_colors(len(prompts))
+    pictures = []
+    for t, frame in enumerate(clip.frames):
+        large = np.kron(frame, np.ones((3, 3, 1), dtype=np.uint8))
+        masks = np.stack([np.kron(p.masks[t], np.ones((3, 3), dtype=bool)) for p in predictions])
+        pictures.append(draw_legend(overlay_masks(large, masks, colors), prompts, colors, NOTE))
+    Image.fromarray(contact_sheet(pictures, columns=3)).save(arguments.output / "sheet.png")
+    print(json.dumps(scores))
+
+
+if __name__ == "__main__":
+    main()
