@@ -18,7 +18,8 @@ from vdit.build import load_model, trained_names
 from vdit.datasets.synthetic.shapes import RenderedClip, render_shapes
 from vdit.masks import masks_to_boxes_xyxy
 from vdit.metrics.davis import contour_accuracy, region_similarity
-from vdit.segmenter import ReferringSegmenter, SegmentOptions
+from vdit.segment_options import SegmentOptions
+from vdit.segmenter import ReferringSegmenter
 from vdit.structures import Target, VideoBatch
 from vdit.training.criterion import Criterion
 from vdit.training.matcher import TemporalMatcher

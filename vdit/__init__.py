@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "ReferringSegmenter": "vdit.segmenter",
-    "SegmentOptions": "vdit.segmenter",
+    "SegmentOptions": "vdit.segment_options",
     "Prediction": "vdit.prediction",
     "build_backbone": "vdit.build",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,13 @@ from vdit.models.image_encoder import IMAGENET_MEAN
 from vdit.models.vdit import VDIT
 from vdit.postprocess import full_size_masks
 from vdit.prediction import FramePrediction, Prediction, PredictionCollector
+from vdit.segment_options import PAD_MULTIPLE, SegmentOptions, check_prompts
 from vdit.structures import VideoBatch
 from vdit.tracks import ObjectTrack, TrackRules, WindowMasks
 from vdit.video import open_video
 from vdit.video_reader import VideoReader
 from vdit.windows import Window, sliding_windows
 
-PAD_MULTIPLE = 16
 Video = str | Path | VideoReader | np.ndarray
 
 
@@ -37,52 +37,6 @@ class Frame:
     name: str
     image: np.ndarray
     seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class SegmentOptions:
-    """How a video is segmented; the defaults are the released rules of VD-IT.
-
-    Attributes:
-        window: frames that are seen together. A clip that fits in one window is never cut.
-        overlap: frames that consecutive windows share.
-        threshold: a pixel belongs to the object above this probability.
-        no_target_threshold: below this score, averaged over a window, the answer is "no object";
-            None = always answer with an object. With select="union" None means 0.5.
-        select: "best" follows the query with the highest score; "union" takes each pixel's largest
-            logit among all queries above `no_target_threshold`.
-        short_side: pixels of the short side that the model sees.
-        seed: of the latent's sample; the same seed gives the same masks.
-        keep_queries: return masks and scores of every query too.
-    """
-
-    window: int = 36
-    overlap: int = 8
-    threshold: float = 0.5
-    no_target_threshold: float | None = None
-    select: Literal["best", "union"] = "best"
-    short_side: int = 360
-    seed: int = 0
-    keep_queries: bool = False
-
-    def __post_init__(self) -> None:
-        if self.window < 1 or not 0 <= self.overlap < self.window:
-            raise ValueError(
-                f"expected 0 <= overlap < window, got window={self.window} and "
-                f"overlap={self.overlap}; pass a smaller overlap"
-            )
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"expected 0 < threshold < 1, got {self.threshold}")
-        if self.no_target_threshold is not None and not 0 <= self.no_target_threshold <= 1:
-            raise ValueError(
-                f"expected 0 <= no_target_threshold <= 1, got {self.no_target_threshold}"
-            )
-        if self.select not in ("best", "union"):
-            raise ValueError(f"expected select among best, union; got {self.select!r}")
-        if self.short_side < PAD_MULTIPLE:
-            raise ValueError(f"expected short_side >= {PAD_MULTIPLE}, got {self.short_side}")
-        if self.seed < 0:
-            raise ValueError(f"expected seed >= 0, got {self.seed}")
 
 
 class ReferringSegmenter:
@@ -268,19 +222,6 @@ def _tail(encoded: Encoded, count: int) -> Encoded | None:
         return None
     start = max(encoded.num_frames - count, 0)
     return encoded.select_frames(slice(start, None)).clone()
-
-
-def check_prompts(prompts: Sequence[str]) -> None:
-    """Raise a ValueError unless there is a prompt and none is blank."""
-    if isinstance(prompts, str):
-        raise ValueError(f"expected a list of prompts, got the string {prompts!r}; wrap it in []")
-    if not prompts:
-        raise ValueError("expected at least one prompt, got none; say what to segment")
-    for prompt in prompts:
-        if not prompt.strip():
-            raise ValueError(
-                f"expected a sentence, got the blank prompt {prompt!r}; say what to segment"
-            )
 
 
 def _frames_of(video: Video) -> Iterator[Frame]:

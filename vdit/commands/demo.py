@@ -14,8 +14,8 @@ from vdit.commands.segment import load_segmenter, print_summary, segment_to_fold
 from vdit.datasets.synthetic.shapes import RenderedClip, render_shapes
 from vdit.masks import read_mask_png
 from vdit.metrics.davis import contour_accuracy, region_similarity
+from vdit.segment_options import SegmentOptions
 from vdit.segment_output import slug
-from vdit.segmenter import SegmentOptions
 from vdit.video import open_video
 from vdit.video_writer import VideoWriter
 from vdit.visualize import contact_sheet

@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from vdit.measure import peak_memory
 from vdit.prediction import FramePrediction
+from vdit.segment_options import SegmentOptions, check_prompts
 from vdit.segment_output import UNTRAINED_NOTE, SegmentationWriter
-from vdit.segmenter import ReferringSegmenter, SegmentOptions, check_prompts
+from vdit.segmenter import ReferringSegmenter
 from vdit.video import open_video
 from vdit.video_reader import VideoReader
 
