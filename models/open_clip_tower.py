@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,12 @@ import torch
 from torch import Tensor
 
 ARCHITECTURE = "ViT-H-14"
+
+ACTIVATIONS = {
+    "GELU(approximate='none')": "gelu",
+    "GELU(approximate='tanh')": "gelu_pytorch_tanh",
+    "QuickGELU()": "quick_gelu",
+}
 
 _RENAMES = [
     (r"^class_embedding$", "embeddings.class_embedding"),
@@ -51,44 +58,89 @@ def load_open_clip_tower(tag: str, architecture: str = ARCHITECTURE) -> Any:
     """Load an image tower with open_clip; the result gives the same tokens as open_clip's own.
 
     Args:
-        tag: pretrained tag, such as "laion2b_s32b_b79k", or the path of a checkpoint.
+        tag: pretrained tag, such as "laion2b_s32b_b79k", or the path of a checkpoint. A tag knows
+            its activation; a checkpoint is taken to have that of the architecture.
         architecture: open_clip's name of the model.
 
     Raises:
-        ValueError: open_clip is not installed, or does not know the tag.
+        ValueError: open_clip cannot be imported, does not know the tag, or cannot load it.
     """
+    source = f"open_clip:{tag}"
     try:
         import open_clip
     except ImportError as error:
         raise ValueError(
-            f"expected open_clip for the image tower 'open_clip:{tag}', but {error}; "
+            f"expected open_clip for the image tower {source!r}, but {error}; "
             "run `pip install vdit[openclip]`"
         ) from error
+    except RuntimeError as error:  # what torchvision raises beside a torch that it was not made for
+        raise ValueError(
+            f"open_clip, which the image tower {source!r} needs, cannot be imported: "
+            f"{_brief(error)}; install the torchvision that was built for torch {torch.__version__}"
+        ) from error
+    known = open_clip.get_pretrained_cfg(architecture, tag)
     try:
-        model = open_clip.create_model(architecture, pretrained=tag)
-    except (RuntimeError, OSError) as error:
-        raise ValueError(f"cannot load the image tower 'open_clip:{tag}': {error}") from error
-    return tower_from_open_clip(model.visual, open_clip.get_model_config(architecture))
+        model = open_clip.create_model(
+            architecture,
+            pretrained=tag,
+            force_quick_gelu=known.get("quick_gelu", False),
+            require_pretrained=True,
+            weights_only=True,
+        )
+    except Exception as error:  # damaged files fail in every way, down to StopIteration
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture))
+        raise ValueError(
+            f"cannot load the image tower {source!r}: {_brief(error)}; expected the path of a "
+            f"checkpoint of {architecture} or one of the tags {tags or '(none)'}"
+        ) from error
+    return tower_from_open_clip(model.visual)
 
 
-def tower_from_open_clip(visual: Any, config: Mapping[str, Any]) -> Any:
-    """Build transformers' class with the weights and sizes of open_clip's `model.visual`."""
+def tower_from_open_clip(visual: Any) -> Any:
+    """Build transformers' class with the weights and sizes of open_clip's `model.visual`.
+
+    Raises:
+        ValueError: the tower is not the vision transformer of CLIP, or a variant of it that
+            transformers' class does not compute.
+    """
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    vision = config["vision_cfg"]
-    width = vision["width"]
-    tower = CLIPVisionModelWithProjection(
-        CLIPVisionConfig(
-            hidden_size=width,
-            intermediate_size=int(width * vision.get("mlp_ratio", 4)),
-            num_hidden_layers=vision["layers"],
-            num_attention_heads=width // vision.get("head_width", 64),
-            image_size=vision["image_size"],
-            patch_size=vision["patch_size"],
-            projection_dim=config["embed_dim"],
-            hidden_act="quick_gelu" if config.get("quick_gelu") else "gelu",
+    tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**_sizes(visual)))
+    state = convert_open_clip_state(visual.state_dict())
+    different = sorted(set(state) ^ set(tower.state_dict()))
+    if different:
+        raise ValueError(
+            "expected the plain vision transformer of CLIP, got one that differs in "
+            f"{', '.join(different[:3])} ({len(different)} weights)"
         )
-    )
-    with torch.no_grad():
-        tower.load_state_dict(convert_open_clip_state(visual.state_dict()))
+    tower.load_state_dict(state)
     return tower.eval()
+
+
+def _sizes(visual: Any) -> dict[str, Any]:
+    """Read the arguments of CLIPVisionConfig off open_clip's modules, whose defaults they hold."""
+    if not hasattr(visual, "transformer"):
+        raise ValueError(f"expected a vision transformer, got {type(visual).__name__}")
+    if len(set(visual.image_size)) > 1 or len(set(visual.patch_size)) > 1:
+        raise ValueError(
+            f"expected square images and patches, got {visual.image_size} and {visual.patch_size}"
+        )
+    block = visual.transformer.resblocks[0]
+    activation = repr(block.mlp.gelu)
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"expected an activation among {', '.join(ACTIVATIONS)}; got {activation}")
+    return {
+        "hidden_size": block.mlp.c_fc.in_features,
+        "intermediate_size": block.mlp.c_fc.out_features,
+        "num_hidden_layers": len(visual.transformer.resblocks),
+        "num_attention_heads": block.attn.num_heads,
+        "image_size": visual.image_size[0],
+        "patch_size": visual.patch_size[0],
+        "projection_dim": visual.output_dim,
+        "hidden_act": ACTIVATIONS[activation],
+        "layer_norm_eps": block.ln_1.eps,
+    }
+
+
+def _brief(error: Exception) -> str:
+    return textwrap.shorten(f"{type(error).__name__}: {error}", width=200)

@@ -1,6 +1,6 @@
 """Names of the released VD-IT checkpoint for the parameters of our model, and back.
 
-The released state dict holds 3126 keys: 2883 distinct tensors that our model has too, four of an
+The released state dict holds 3126 keys: 3082 distinct tensors that our model has too, four of an
 unused frozen sentence projection, and aliases of the same tensors under a second name.
 """
 

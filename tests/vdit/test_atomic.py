@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+
+from vdit.atomic import replace_folder_when_complete, replace_when_complete
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_file_appears_only_at_the_end(tmp_path):
+    final = tmp_path / "new" / "deep" / "scores.json"
+    with replace_when_complete(final) as temporary:
+        assert temporary.parent == final.parent
+        assert temporary.suffix == ".json"
+        temporary.write_text("new")
+        assert not final.exists()
+    assert final.read_text() == "new"
+    assert names(final.parent) == ["scores.json"]
+
+
+def test_failed_file_leaves_the_old_one(tmp_path):
+    final = tmp_path / "scores.json"
+    final.write_text("old")
+
+    def interrupted():
+        with replace_when_complete(final) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert final.read_text() == "old"
+    assert names(tmp_path) == ["scores.json"]
+
+
+def test_file_has_the_rights_of_an_ordinary_file(tmp_path):
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    with replace_when_complete(tmp_path / "replaced"):
+        pass
+    assert (tmp_path / "replaced").stat().st_mode == ordinary.stat().st_mode
+
+
+def test_link_is_followed(tmp_path):
+    target = tmp_path / "target.txt"
+    link = tmp_path / "link.txt"
+    link.symlink_to(target)
+    with replace_when_complete(link) as temporary:
+        temporary.write_text("text")
+    assert link.is_symlink()
+    assert target.read_text() == "text"
+
+
+def test_file_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ValueError, match=r"file/x\.txt cannot be written \(.+\); pass a path"),
+        replace_when_complete(tmp_path / "file" / "x.txt"),
+    ):
+        pass
+    with pytest.raises(ValueError, match="is a folder, expected"), replace_when_complete(tmp_path):
+        pass
+
+
+def test_folder_replaces_the_whole_old_one(tmp_path):
+    final = tmp_path / "masks"
+    final.mkdir()
+    (final / "old.png").touch()
+    with replace_folder_when_complete(final) as temporary:
+        (temporary / "new.png").touch()
+        assert names(final) == ["old.png"]
+    assert names(final) == ["new.png"]
+    assert names(tmp_path) == ["masks"]
+
+
+def test_failed_folder_leaves_the_old_one(tmp_path):
+    final = tmp_path / "masks"
+    final.mkdir()
+    (final / "old.png").touch()
+
+    def failing():
+        with replace_folder_when_complete(final) as temporary:
+            (temporary / "new.png").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert names(final) == ["old.png"]
+    assert names(tmp_path) == ["masks"]
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ValueError, match="is a file, expected the name of a folder"),
+        replace_folder_when_complete(tmp_path / "file"),
+    ):
+        pass
+    with (
+        pytest.raises(ValueError, match="cannot be written"),
+        replace_folder_when_complete(tmp_path / "file" / "masks"),
+    ):
+        pass
