@@ -36,6 +36,17 @@ test-slow: $(VENV)/.installed-dev  ## trainings and full-size references
 test-cuda: $(VENV)/.installed-dev  ## tests that need a CUDA device
 	$(PYTEST) -m cuda
 
+# Built in isolation, where torch is absent: the compiled op stays as $(VENV) made it.
+$(OPENCLIP_VENV)/.installed: setup.py pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OPENCLIP_VENV)
+	VDIT_BUILD_ALLOW_ERRORS=1 $(OPENCLIP_VENV)/bin/python -m pip --disable-pip-version-check --quiet \
+		install -c constraints.txt -e .[openclip] open-clip-torch==3.3.0 timm==1.0.31 \
+		torchvision==0.28.0 pytest pytest-timeout
+	touch $@
+
+test-openclip: $(OPENCLIP_VENV)/.installed  ## the image tower of open_clip, in its own environment
+	OMP_NUM_THREADS=1 $(OPENCLIP_VENV)/bin/python -m pytest --confcutdir=tests/openclip tests/openclip
+
 lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -119,3 +119,10 @@ def test_other_models_are_told_from_ours(tmp_path):
     with pytest.raises(ValueError, match=message):
         convert_released(tmp_path / "a.pth", tmp_path / "out")
     assert names(tmp_path) == {"a.pth"}
+
+
+def test_folder_of_the_checkpoint_is_kept(tmp_path):
+    checkpoint = write(tmp_path / "a.pth", True)
+    with pytest.raises(ValueError, match=r"which also holds a\.pth; pass another"):
+        convert_released(checkpoint, tmp_path)
+    assert names(tmp_path) == {"a.pth"}
