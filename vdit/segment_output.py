@@ -19,6 +19,7 @@ from vdit.video_writer import VideoWriter
 from vdit.visualize import draw_legend, object_colors, overlay_masks
 
 UNTRAINED_NOTE = "untrained model: masks mean nothing"
+OVERLAY_NOTE = "untrained model"
 
 
 def slug(prompt: str) -> str:
@@ -98,7 +99,7 @@ class SegmentationWriter:
             f"{prompt} ({score:.2f})"
             for prompt, score in zip(self.prompts, frame.scores, strict=True)
         ]
-        return draw_legend(tinted, labels, self.colors, "" if self.trained else UNTRAINED_NOTE)
+        return draw_legend(tinted, labels, self.colors, "" if self.trained else OVERLAY_NOTE)
 
     def finish(self, costs: dict[str, Any]) -> dict[str, Any]:
         """Close `result.json` with what the run cost; give the summary of the run."""
