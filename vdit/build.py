@@ -249,8 +249,9 @@ def _mini(dtype: torch.dtype) -> tuple[VDIT, ModelSpec]:
         torch.manual_seed(0)
         networks = build_networks(MINI) | byte_tokenizers()
         model = assemble(MINI.model, networks)
-    model.backbone.to(dtype)
-    model.text_encoder.to(dtype)
+    for network in networks.values():
+        if isinstance(network, nn.Module):
+            network.to(dtype)
     return model, spec
 
 

@@ -60,7 +60,7 @@ def read_state_dict(checkpoint: Path) -> dict[str, Any]:
             f"expected a state dict in {checkpoint}, alone or under 'model', got "
             f"{type(state).__name__}; pass the released .pth file"
         )
-    return {key: value for key, value in state.items()}
+    return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def _load(checkpoint: Path) -> Any:

@@ -170,9 +170,8 @@ def test_interrupted_run_leaves_nothing(clip, tmp_path, monkeypatch):
 
 
 def test_damaged_weights(clip, tmp_path, capsys):
-    from vdit.checkpoint import save_model
-
     from vdit.build import load_model
+    from vdit.checkpoint import save_model
 
     model, spec = load_model("vdit-mini")
     save_model(model, spec, tmp_path / "model", with_frozen=True)
