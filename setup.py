@@ -51,6 +51,7 @@ REQUIRED = [
     "omegaconf>=2.4,<3",
     "pillow>=11",
     "pycocotools>=2.0.8",
+    "pyyaml>=6",
     "safetensors>=0.8",
     "scipy>=1.14",
     "tqdm>=4.66",

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
+import transformers
 from diffusers import AutoencoderKL, DDPMScheduler, UNet3DConditionModel
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
@@ -175,6 +177,13 @@ def _load_trained(model: VDIT, file: Path) -> None:
     _reading("the trained weights", str(file), lambda: model.load_state_dict(weights, strict=False))
 
 
+def quiet_libraries() -> None:
+    """Switch off what diffusers and transformers print while they load weights from disk."""
+    diffusers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
 # ---- frozen networks ---------------------------------------------------------------------------
 
 
@@ -250,7 +259,7 @@ def _mini(dtype: torch.dtype) -> tuple[VDIT, ModelSpec]:
         networks = build_networks(MINI) | byte_tokenizers()
         model = assemble(MINI.model, networks)
     for network in networks.values():
-        if isinstance(network, nn.Module):
+        if isinstance(network, nn.Module) and dtype != torch.float32:
             network.to(dtype)
     return model, spec
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -39,7 +40,7 @@ def load_config(
         filled = OmegaConf.to_object(merged)
     except OSError as error:
         raise ValueError(f"expected a readable configuration file, got {name}: {error}") from error
-    except (OmegaConfBaseException, ValueError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{name}: {reason}") from error
     assert isinstance(filled, schema)

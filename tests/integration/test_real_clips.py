@@ -37,7 +37,7 @@ def check(video, output, capsys):
 def test_folder_of_frames_and_mp4(kind, assets, tmp_path, capsys):
     folder = {
         "pumavos": assets / "pumavos" / "chair" / "JPEGImages",
-        "davis": assets / "davis" / "JPEGImages" / "blackswan",
+        "davis": assets / "davis" / "JPEGImages" / "480p" / "blackswan",
     }[kind]
     folder = next((path for path in (folder, *folder.rglob("*")) if any(path.glob("*.jpg"))), None)
     if folder is None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from vdit.build import quiet_libraries
 from vdit.measure import peak_memory
 from vdit.prediction import FramePrediction
 from vdit.segment_options import SegmentOptions, check_prompts
@@ -67,6 +68,7 @@ def load_segmenter(arguments: Namespace) -> ReferringSegmenter:
         raise ValueError(
             f"expected a CUDA device for {arguments.device!r}, none is visible to torch"
         )
+    quiet_libraries()
     return ReferringSegmenter.from_pretrained(
         arguments.model, device=arguments.device, dtype=getattr(torch, arguments.dtype)
     )
