@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vdit.models.backbones.base import Encoded, Noise, TextToVideoBackbone
+from vdit.models.backbones.base import Encoded, Noise, StartedPass, TextToVideoBackbone
 from vdit.models.conditioning import NoisePredictor, NoiseStatistics, TextGuidedImageProjection
 from vdit.models.referring_head import HeadConfig, ReferringHead
 from vdit.models.text_encoder import RobertaTextEncoder
@@ -153,9 +153,28 @@ class VDIT(nn.Module):
         text = sentences.prompt.float().repeat_interleave(T, dim=0)
         return self.image_prompt(text, tokens.flatten(0, 1).float()).unflatten(0, (B, T))
 
+    def start(self, encoded: Encoded, generator: torch.Generator | None = None) -> StartedPass:
+        """Run the UNet up to where it meets the sentence, which all sentences share.
+
+        Args:
+            encoded: B clips of T frames.
+            generator: source of the posterior sample and of Gaussian noise.
+        """
+        noise: dict[str, Noise | None] = {
+            "predicted": self.noise_predictor,
+            "gaussian": None,
+            "none": None,
+        }
+        return self.backbone.start(
+            encoded,
+            timestep=None if self.config.noise == "none" else 0,
+            noise=noise[self.config.noise],
+            generator=generator,
+        )
+
     def features(
         self,
-        encoded: Encoded,
+        encoded: Encoded | StartedPass,
         sentences: Sentences,
         generator: torch.Generator | None = None,
         frames: Tensor | None = None,
@@ -163,26 +182,19 @@ class VDIT(nn.Module):
         """Compute the four maps that the head reads.
 
         Args:
-            encoded: B clips of T frames.
+            encoded: B clips of T frames, or what `start` made of them.
             sentences: B captions.
-            generator: source of the posterior sample and of Gaussian noise.
+            generator: see `start`.
             frames: indices of the frames to keep; None = all. All frames are seen by the UNet.
 
         Returns:
             [B, T, C, h, w] float32 at strides 4, 8, 16, 32.
         """
-        noise: dict[str, Noise | None] = {
-            "predicted": self.noise_predictor,
-            "gaussian": None,
-            "none": None,
-        }
+        started = encoded if isinstance(encoded, StartedPass) else self.start(encoded, generator)
         found = self.backbone.extract(
-            encoded,
+            started,
             blocks=[block for taps in TAPS for block in taps],
-            timestep=None if self.config.noise == "none" else 0,
-            text=self.prompt(sentences, encoded),
-            noise=noise[self.config.noise],
-            generator=generator,
+            text=self.prompt(sentences, started.encoded),
         )
         if frames is not None:
             found = {name: x[:, frames] for name, x in found.items()}

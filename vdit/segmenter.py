@@ -123,15 +123,14 @@ class ReferringSegmenter:
                 batch = self._batch([frame.image for frame in window.items], options.short_side)
                 encoded = self._encode(batch, window, cache, options)
                 cache = _tail(encoded, options.overlap)
-                masks = []
-                for track in tracks:
+                with self.stopwatch.measure("features"):
                     generator = _generator(options.seed, window.start, self.device)
-                    masks.append(
-                        track.advance(
-                            batch, encoded, window, generator, options.keep_queries, self.stopwatch
-                        )
-                    )
-                del encoded
+                    started = self.model.start(encoded, generator)
+                masks = [
+                    track.advance(batch, started, window, options.keep_queries, self.stopwatch)
+                    for track in tracks
+                ]
+                del encoded, started
             first = max(window.num_known - options.overlap, 0)
             last = len(window.items) - (0 if window.is_last else options.overlap)
             for position in range(first, last):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vdit.linking import link_queries
 from vdit.measure import Stopwatch
-from vdit.models.backbones.base import Encoded
+from vdit.models.backbones.base import StartedPass
 from vdit.models.vdit import VDIT, Sentences
 from vdit.structures import LayerOutput, VideoBatch
 from vdit.windows import Window
@@ -71,9 +71,8 @@ class ObjectTrack:
     def advance(
         self,
         batch: VideoBatch,
-        encoded: Encoded,
+        started: StartedPass,
         window: Window[Any],
-        generator: torch.Generator,
         keep_queries: bool,
         stopwatch: Stopwatch,
     ) -> WindowMasks:
@@ -81,14 +80,13 @@ class ObjectTrack:
 
         Args:
             batch: the window's frames, one clip.
-            encoded: what the model made of them.
+            started: what the model made of them without the sentence.
             window: where the window lies in the video.
-            generator: source of the noise, where the model adds a random one.
             keep_queries: also compute every query's full masks.
             stopwatch: told what the time went into.
         """
         with stopwatch.measure("features"):
-            features = self.model.features(encoded, self.sentence, generator)
+            features = self.model.features(started, self.sentence)
         with stopwatch.measure("head"):
             layer = self.model.head(
                 features,

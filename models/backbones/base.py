@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +94,21 @@ class Encoded:
             image_tokens=join([part.image_tokens for part in parts]),
             posterior_noise=join([part.posterior_noise for part in parts]),
         )
+
+
+@dataclass
+class StartedPass:
+    """A pass that went as far as it can without a sentence; every prompt goes on from here.
+
+    Attributes:
+        encoded: what the pass started from.
+        timestep: its noise level.
+        stem: the network's own state.
+    """
+
+    encoded: Encoded
+    timestep: int | None
+    stem: Any
 
 
 class Backbone(nn.Module, ABC):
@@ -191,6 +207,31 @@ class TextToVideoBackbone(Backbone):
 
     text_dim: int
     latent_channels: int
+
+    @abstractmethod
+    def start(
+        self,
+        encoded: Encoded,
+        *,
+        timestep: int | None = None,
+        noise: Noise | None = None,
+        generator: torch.Generator | None = None,
+    ) -> StartedPass:
+        """Add noise and run the network up to where it meets the prompt; arguments as `extract`."""
+
+    @abstractmethod
+    def extract(
+        self,
+        video: Tensor | Encoded | StartedPass,
+        *,
+        blocks: Sequence[str],
+        timestep: int | None = None,
+        text: Tensor | None = None,
+        image: Tensor | None = None,
+        noise: Noise | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """See `Backbone.extract`; a started pass already holds its timestep and noise."""
 
     @abstractmethod
     def encode_text(self, captions: Sequence[str] | Tensor) -> Tensor:

@@ -8,8 +8,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vdit.models.backbones.base import BlockInfo, Encoded, Noise, TextToVideoBackbone
-from vdit.models.backbones.unet3d import collect, walk_unet3d
+from vdit.models.backbones.base import (
+    BlockInfo,
+    Encoded,
+    Noise,
+    StartedPass,
+    TextToVideoBackbone,
+)
+from vdit.models.backbones.unet3d import collect, run_stem, walk_unet3d
 from vdit.models.image_encoder import ClipImageEncoder, imagenet_round_trip, to_uint8
 
 VAE_BLOCK = "vae4"
@@ -146,9 +152,22 @@ class ModelScopeBackbone(TextToVideoBackbone):
 
     # ---- features ------------------------------------------------------------------------------
 
+    def start(
+        self,
+        encoded: Encoded,
+        *,
+        timestep: int | None = None,
+        noise: Noise | None = None,
+        generator: torch.Generator | None = None,
+    ) -> StartedPass:
+        """See `TextToVideoBackbone.start`; `timestep` is 0..999, 0 the least noisy, None = none."""
+        latents = self.sample_latents(encoded, generator)
+        noisy = self.add_noise(latents, timestep, noise, generator).to(self.unet.dtype)
+        return StartedPass(encoded, timestep, run_stem(self.unet, noisy, timestep or 0))
+
     def extract(
         self,
-        video: Tensor | Encoded,
+        video: Tensor | Encoded | StartedPass,
         *,
         blocks: Sequence[str],
         timestep: int | None = None,
@@ -157,22 +176,30 @@ class ModelScopeBackbone(TextToVideoBackbone):
         noise: Noise | None = None,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """See `Backbone.extract`; `timestep` is 0..999, 0 the least noisy, None = no noise."""
+        """See `TextToVideoBackbone.extract`; `timestep` as in `start`."""
         self.check_blocks(blocks)
         if image is not None:
             raise ValueError("expected image=None: this network has no image condition; use `text`")
-        encoded = video if isinstance(video, Encoded) else self.encode(video)
+        if isinstance(video, Tensor):
+            video = self.encode(video)
+        encoded = video.encoded if isinstance(video, StartedPass) else video
         found = {}
         if VAE_BLOCK in blocks:
             found[VAE_BLOCK] = encoded.skips[VAE_STRIDE]
         wanted = [block for block in blocks if block != VAE_BLOCK]
         if wanted:
-            latents = self.sample_latents(encoded, generator)
-            noisy = self.add_noise(latents, timestep, noise, generator)
-            context = self._context(text, *latents.shape[:2])
-            walk = walk_unet3d(self.unet, noisy.to(self.unet.dtype), timestep or 0, context)
-            size = latents.shape[:2]
-            for name, hidden in collect(walk, wanted).items():
+            if isinstance(video, Encoded):
+                video = self.start(video, timestep=timestep, noise=noise, generator=generator)
+            elif timestep not in (None, video.timestep) or noise is not None:
+                raise ValueError(
+                    f"expected neither timestep nor noise: the pass was started at timestep "
+                    f"{video.timestep}; pass what `encode` returned to choose others"
+                )
+            size = encoded.latent_mean.shape[:2]
+            context = self._context(text, *size)
+            for name, hidden in collect(
+                walk_unet3d(self.unet, video.stem, context), wanted
+            ).items():
                 found[name] = hidden.unflatten(0, size)
         return found
 

@@ -2,63 +2,148 @@
 
 The model's own forward repeats one prompt over all frames, always runs to the end and, for a single
 frame, runs temporal layers that the released VD-IT skips. Calling the same layers ourselves
-gives per-frame prompts, early stop and the one-frame rule without changing a weight.
+gives per-frame prompts, early stop, the one-frame rule and a stem that prompts share, without
+changing a weight.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 
+@dataclass
+class Stem:
+    """What the network computes of N = B * T frames before it meets a prompt.
+
+    Prompts of one video share it. It ends inside the first layer, after the self-attention.
+
+    Attributes:
+        num_frames: T.
+        time_embed: [N, C] embedding of the timestep.
+        entry: [N, C, h, w] after `conv_in` and the first temporal transformer.
+        first: the first layer, half done.
+    """
+
+    num_frames: int
+    time_embed: Tensor
+    entry: Tensor
+    first: HalfLayer
+
+
+class HalfLayer(NamedTuple):
+    """One layer up to its first cross-attention.
+
+    Attributes:
+        hidden: [N, C, h, w] after resnet and temporal convolution.
+        tokens: [N, h * w, C] after the self-attention; None = a layer without attention.
+    """
+
+    hidden: Tensor
+    tokens: Tensor | None
+
+
 class _Pass:
     """One pass through the network: what every layer needs beside its input."""
 
-    def __init__(self, num_frames: int, time_embed: Tensor, context: Tensor) -> None:
+    def __init__(self, num_frames: int, time_embed: Tensor) -> None:
         self.num_frames = num_frames
         self.time_embed = time_embed
-        self.context = context
 
     @property
     def is_temporal(self) -> bool:
         """A single frame skips every temporal layer but the first of the middle block."""
         return self.num_frames > 1
 
-    def cell(self, block: Any, index: int, hidden: Tensor) -> Tensor:
+    def layer(self, block: Any, index: int, hidden: Tensor, context: Tensor) -> Tensor:
         """Resnet, temporal convolution, spatial and temporal attention of one layer."""
+        return self.finish(block, index, self.begin(block, index, hidden), context)
+
+    def begin(self, block: Any, index: int, hidden: Tensor) -> HalfLayer:
+        """Run a layer as far as it goes without the prompt."""
+        hidden = self.convolve(block, index, hidden)
+        if not hasattr(block, "attentions"):
+            return HalfLayer(hidden, None)
+        return HalfLayer(hidden, attend_to_self(block.attentions[index], hidden))
+
+    def finish(self, block: Any, index: int, half: HalfLayer, context: Tensor) -> Tensor:
+        if half.tokens is None:
+            return half.hidden
+        hidden = attend_to_prompt(block.attentions[index], half.hidden, half.tokens, context)
+        if self.is_temporal:
+            hidden = attend_over_time(block.temp_attentions[index], hidden, self.num_frames)
+        return hidden
+
+    def convolve(self, block: Any, index: int, hidden: Tensor) -> Tensor:
         hidden = block.resnets[index](hidden, self.time_embed)
         if self.is_temporal:
             hidden = block.temp_convs[index](hidden, num_frames=self.num_frames)
-        if hasattr(block, "attentions"):
-            hidden = self.attend(block, index, hidden)
         return hidden
 
-    def attend(self, block: Any, index: int, hidden: Tensor) -> Tensor:
-        attention = block.attentions[index]
-        hidden = attention(hidden, encoder_hidden_states=self.context, return_dict=False)[0]
-        if self.is_temporal:
-            hidden = block.temp_attentions[index](
-                hidden, num_frames=self.num_frames, return_dict=False
-            )[0]
-        return hidden
-
-    def middle(self, block: Any, hidden: Tensor) -> Tensor:
+    def middle(self, block: Any, hidden: Tensor, context: Tensor) -> Tensor:
         hidden = block.resnets[0](hidden, self.time_embed)
         hidden = block.temp_convs[0](hidden, num_frames=self.num_frames)
-        for index in range(len(block.attentions)):
-            hidden = self.attend(block, index, hidden)
-            hidden = block.resnets[index + 1](hidden, self.time_embed)
-            if self.is_temporal:
-                hidden = block.temp_convs[index + 1](hidden, num_frames=self.num_frames)
+        for index, attention in enumerate(block.attentions):
+            half = HalfLayer(hidden, attend_to_self(attention, hidden))
+            hidden = self.finish(block, index, half, context)
+            hidden = self.convolve(block, index + 1, hidden)
         return hidden
 
 
-def walk_unet3d(
-    unet: Any, sample: Tensor, timestep: int, context: Tensor
-) -> Iterator[tuple[str, Tensor]]:
+def attend_to_self(attention: Any, hidden: Tensor) -> Tensor:
+    """First half of a spatial transformer: [N, C, h, w] -> tokens [N, h * w, C]."""
+    (block,) = attention.transformer_blocks
+    tokens = attention.proj_in(attention.norm(hidden).flatten(2).transpose(1, 2).contiguous())
+    return block.attn1(block.norm1(tokens)) + tokens
+
+
+def attend_to_prompt(attention: Any, hidden: Tensor, tokens: Tensor, context: Tensor) -> Tensor:
+    """Second half: cross-attention and feed-forward of the tokens, added to `hidden`."""
+    (block,) = attention.transformer_blocks
+    tokens = block.attn2(block.norm2(tokens), encoder_hidden_states=context) + tokens
+    tokens = block.ff(block.norm3(tokens)) + tokens
+    return attention.proj_out(tokens).transpose(1, 2).reshape(hidden.shape) + hidden
+
+
+def attend_over_time(attention: Any, hidden: Tensor, num_frames: int) -> Tensor:
+    """Temporal transformer: every cell [N, C, h, w] attends to itself in the other frames.
+
+    The module's own forward hands its linear layer a permuted view, for which torch copies the
+    weight once a cell on a CPU: that took half of the network's time.
+    """
+    clips = hidden.unflatten(0, (-1, num_frames))
+    B, T, _, h, w = clips.shape
+    cells = attention.norm(clips.transpose(1, 2)).permute(0, 3, 4, 2, 1).flatten(0, 2).contiguous()
+    cells = attention.proj_in(cells)
+    for block in attention.transformer_blocks:
+        cells = block(cells)
+    moved = attention.proj_out(cells).view(B, h, w, T, -1).permute(0, 3, 4, 1, 2)
+    return moved.reshape(hidden.shape) + hidden
+
+
+def run_stem(unet: Any, sample: Tensor, timestep: int) -> Stem:
+    """Run the part of a UNet3DConditionModel that no prompt reaches.
+
+    Args:
+        unet: a UNet3DConditionModel.
+        sample: [B, T, C, h, w] noisy latents.
+        timestep: 0..num_train_timesteps - 1.
+    """
+    B, T = sample.shape[:2]
+    time = torch.full((B,), timestep, dtype=torch.long, device=sample.device)
+    time_embed = unet.time_embedding(unet.time_proj(time).to(sample.dtype))
+    run = _Pass(T, time_embed.repeat_interleave(T, dim=0))
+    entry = unet.conv_in(sample.flatten(0, 1))
+    if run.is_temporal:
+        entry = attend_over_time(unet.transformer_in, entry, T)
+    return Stem(T, run.time_embed, entry, run.begin(unet.down_blocks[0], 0, entry))
+
+
+def walk_unet3d(unet: Any, stem: Stem, context: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Yield (block name, [B * T, C, h, w]) as soon as each block is done.
 
     Names, in order: "in" (after `conv_in` and the first temporal transformer), "down0".. (after
@@ -68,36 +153,32 @@ def walk_unet3d(
 
     Args:
         unet: a UNet3DConditionModel.
-        sample: [B, T, C, h, w] noisy latents.
-        timestep: 0..num_train_timesteps - 1.
+        stem: what `run_stem` computed.
         context: [B * T, L, C] prompt of every frame, clip-major.
     """
-    B, T = sample.shape[:2]
-    time = torch.full((B,), timestep, dtype=torch.long, device=sample.device)
-    time_embed = unet.time_embedding(unet.time_proj(time).to(sample.dtype))
-    run = _Pass(T, time_embed.repeat_interleave(T, dim=0), context)
-
-    hidden = unet.conv_in(sample.flatten(0, 1))
-    if run.is_temporal:
-        hidden = unet.transformer_in(hidden, num_frames=T, return_dict=False)[0]
+    run = _Pass(stem.num_frames, stem.time_embed)
+    hidden = stem.entry
     yield "in", hidden
 
     skips = [hidden]
     for i, block in enumerate(unet.down_blocks):
         for index in range(len(block.resnets)):
-            hidden = run.cell(block, index, hidden)
+            if i == index == 0:
+                hidden = run.finish(block, index, stem.first, context)
+            else:
+                hidden = run.layer(block, index, hidden, context)
             skips.append(hidden)
         if block.downsamplers is not None:
             hidden = block.downsamplers[0](hidden)
             skips.append(hidden)
         yield f"down{i}", hidden
 
-    hidden = run.middle(unet.mid_block, hidden)
+    hidden = run.middle(unet.mid_block, hidden, context)
     yield "mid", hidden
 
     for i, block in enumerate(unet.up_blocks):
         for index in range(len(block.resnets)):
-            hidden = run.cell(block, index, torch.cat([hidden, skips.pop()], dim=1))
+            hidden = run.layer(block, index, torch.cat([hidden, skips.pop()], dim=1), context)
         if block.upsamplers is not None:
             height, width = hidden.shape[-2:]
             target = skips[-1].shape[-2:]

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from vdit.models.backbones.modelscope import ModelScopeBackbone
-from vdit.models.backbones.unet3d import collect, walk_unet3d
+from vdit.models.backbones.unet3d import collect, run_stem, walk_unet3d
 from vdit.models.conditioning import NoisePredictor, TextGuidedImageProjection
 from vdit.models.deformable_attention import DeformableAttention
 from vdit.models.fusion import QueryFusion, TextResizer
@@ -134,7 +134,8 @@ def test_unet_taps(tensors, fill_from_formula, clip):
     fill_from_formula(unet, lambda name: f"small_unet.{name}")
     latents = arrays[f"{clip}_latents"].transpose(1, 2)
     with torch.no_grad():
-        walk = walk_unet3d(unet, latents, 0, arrays[f"{clip}_prompt"])
+        stem = run_stem(unet, latents, 0)
+        walk = walk_unet3d(unet, stem, arrays[f"{clip}_prompt"])
         found = collect(walk, [*UNET_TAPS, "up3"])
         predicted = unet.conv_out(unet.conv_act(unet.conv_norm_out(found["up3"])))
     for i, tap in enumerate(UNET_TAPS):

@@ -112,6 +112,19 @@ def test_text_of_one_frame_changes_that_frame_most(backbone, video):
     assert (change > 0).all(), "frames do not see each other"
 
 
+def test_prompts_go_on_from_one_started_pass(backbone, video):
+    encoded = backbone.encode(video)
+    with torch.no_grad():
+        started = backbone.start(encoded, timestep=50, generator=torch.Generator().manual_seed(0))
+    for caption in ("a dog", "a cat"):
+        text = backbone.encode_text([caption] * 2)
+        alone = features(backbone, encoded, text=text)
+        shared = features(backbone, started, text=text, timestep=None)
+        assert all(torch.equal(alone[name], shared[name]) for name in alone)
+    with pytest.raises(ValueError, match=r"expected neither timestep nor noise.* timestep 50"):
+        features(backbone, started, timestep=49)
+
+
 def test_gradients_reach_text_and_noise(backbone, video):
     text = backbone.encode_text(["a dog", "a cat"]).requires_grad_()
     noise = torch.zeros(2, 3, 4, *latent_size(video), requires_grad=True)

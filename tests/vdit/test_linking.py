@@ -43,8 +43,8 @@ class ShuffledTruth:
         self.generator = torch.Generator().manual_seed(seed)
         self.head = self
 
-    def features(self, encoded, sentence, generator):
-        return encoded
+    def features(self, started, sentence):
+        return started
 
     def __call__(self, features, padding_mask, sizes, words, words_padding, *, all_layers):
         start, count = features
@@ -67,7 +67,7 @@ def follow(masks, seed, window=8, overlap=3):
     batch = VideoBatch(torch.zeros(0), torch.zeros(0), [(1, 1)])
     for each in sliding_windows(range(masks.shape[1]), window, overlap):
         features = (each.start, len(each.items))
-        result = track.advance(batch, features, each, None, False, Stopwatch())
+        result = track.advance(batch, features, each, False, Stopwatch())
         answer = result.logits[overlap if each.start else 0 :] > 0
         truth = masks[:, each.start : each.start + len(each.items)]
         truth = truth[:, overlap if each.start else 0 :]
@@ -109,5 +109,5 @@ def test_no_target(select):
     (window,) = sliding_windows(range(4), 8, 2)
     for threshold, is_empty in ((0.0, False), (1.0, True)):
         track = ObjectTrack(model, sentence, TrackRules(select, threshold, 2))
-        result = track.advance(batch, (0, 4), window, None, False, Stopwatch())
+        result = track.advance(batch, (0, 4), window, False, Stopwatch())
         assert bool((result.logits > 0).any()) != is_empty

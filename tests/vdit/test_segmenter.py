@@ -56,8 +56,9 @@ def test_every_frame_comes_once_and_in_order(segmenter, clip, window, overlap):
 
 
 def test_prompts_share_the_encoding(segmenter, clip, monkeypatch):
-    counts = {"videos": 0, "frames": 0, "texts": 0}
+    counts = {"videos": 0, "frames": 0, "texts": 0, "stems": 0}
     encode, encode_captions = segmenter.model.encode, segmenter.model.encode_captions
+    start = segmenter.model.start
 
     def counting_encode(video):
         counts["videos"] += 1
@@ -68,11 +69,16 @@ def test_prompts_share_the_encoding(segmenter, clip, monkeypatch):
         counts["texts"] += len(captions)
         return encode_captions(captions)
 
+    def counting_start(encoded, generator):
+        counts["stems"] += 1
+        return start(encoded, generator)
+
+    monkeypatch.setattr(segmenter.model, "start", counting_start)
     monkeypatch.setattr(segmenter.model, "encode", counting_encode)
     monkeypatch.setattr(segmenter.model, "encode_captions", counting_captions)
     prompts = ["a", "b", "c", "d"]
     together = segmenter.segment(clip, prompts, **SMALL)
-    assert counts == {"videos": 1, "frames": 7, "texts": 4}
+    assert counts == {"videos": 1, "frames": 7, "texts": 4, "stems": 1}
     for prompt, prediction in zip(prompts, together, strict=True):
         alone = segmenter.segment(clip, [prompt], **SMALL)[0]
         assert np.array_equal(alone.masks[:], prediction.masks[:])
