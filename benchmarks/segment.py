@@ -49,7 +49,7 @@ def watch_modules(model: nn.Module) -> dict[str, float]:
     timed(model.backbone, "encode_text", "CLIP text tower")
     timed(model.text_encoder, "forward", "RoBERTa")
     timed(model, "prompt", "text-guided image projection")
-    timed(model, "start", "UNet to the first prompt")
+    timed(model, "start", "UNet to the first prompt, stride-4 map")
     timed(model.backbone, "extract", "UNet from there on")
     timed(model.head, "forward", "head")
     timed(model.head, "refine", "mask decoder")

@@ -67,6 +67,21 @@ class Sentences:
 
 
 @dataclass
+class SharedWork:
+    """What all sentences about B clips share, up to where the UNet meets a prompt.
+
+    Attributes:
+        started: the UNet's pass.
+        finest: [B, T', C, h, w] float32, the map at stride 4, which no sentence reaches.
+        frames: indices of the T' frames to keep; None = all.
+    """
+
+    started: StartedPass
+    finest: Tensor
+    frames: Tensor | None
+
+
+@dataclass
 class VDITOutput:
     """Predictions; one entry a decoder layer while training, of the last layer otherwise.
 
@@ -153,28 +168,29 @@ class VDIT(nn.Module):
         text = sentences.prompt.float().repeat_interleave(T, dim=0)
         return self.image_prompt(text, tokens.flatten(0, 1).float()).unflatten(0, (B, T))
 
-    def start(self, encoded: Encoded, generator: torch.Generator | None = None) -> StartedPass:
-        """Run the UNet up to where it meets the sentence, which all sentences share.
-
-        Args:
-            encoded: B clips of T frames.
-            generator: source of the posterior sample and of Gaussian noise.
-        """
+    def start(
+        self,
+        encoded: Encoded,
+        generator: torch.Generator | None = None,
+        frames: Tensor | None = None,
+    ) -> SharedWork:
+        """Compute what all sentences share; arguments as `features`."""
         noise: dict[str, Noise | None] = {
             "predicted": self.noise_predictor,
             "gaussian": None,
             "none": None,
         }
-        return self.backbone.start(
+        started = self.backbone.start(
             encoded,
             timestep=None if self.config.noise == "none" else 0,
             noise=noise[self.config.noise],
             generator=generator,
         )
+        return SharedWork(started, self._maps(started, TAPS[:1], None, frames)[0], frames)
 
     def features(
         self,
-        encoded: Encoded | StartedPass,
+        encoded: Encoded | SharedWork,
         sentences: Sentences,
         generator: torch.Generator | None = None,
         frames: Tensor | None = None,
@@ -184,22 +200,33 @@ class VDIT(nn.Module):
         Args:
             encoded: B clips of T frames, or what `start` made of them.
             sentences: B captions.
-            generator: see `start`.
+            generator: source of the posterior sample and of Gaussian noise.
             frames: indices of the frames to keep; None = all. All frames are seen by the UNet.
+                `start` was told both, where it made `encoded`.
 
         Returns:
             [B, T, C, h, w] float32 at strides 4, 8, 16, 32.
         """
-        started = encoded if isinstance(encoded, StartedPass) else self.start(encoded, generator)
-        found = self.backbone.extract(
-            started,
-            blocks=[block for taps in TAPS for block in taps],
-            text=self.prompt(sentences, started.encoded),
-        )
+        if isinstance(encoded, Encoded):
+            encoded = self.start(encoded, generator, frames)
+        text = self.prompt(sentences, encoded.started.encoded)
+        return [encoded.finest, *self._maps(encoded.started, TAPS[1:], text, encoded.frames)]
+
+    def _maps(
+        self,
+        started: StartedPass,
+        levels: Sequence[Sequence[str]],
+        text: Tensor | None,
+        frames: Tensor | None,
+    ) -> list[Tensor]:
+        """Extract the blocks of some levels, join and adapt them."""
+        blocks = [block for taps in levels for block in taps]
+        found = self.backbone.extract(started, blocks=blocks, text=text)
         if frames is not None:
             found = {name: x[:, frames] for name, x in found.items()}
         maps = []
-        for taps, adapter in zip(TAPS, self.adapters, strict=True):
+        for taps in levels:
+            adapter = self.adapters[TAPS.index(tuple(taps))]
             joined = torch.cat([found[block] for block in taps], dim=2).float()
             maps.append(adapter(joined.flatten(0, 1)).unflatten(0, joined.shape[:2]))
         return maps

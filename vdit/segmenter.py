@@ -125,12 +125,12 @@ class ReferringSegmenter:
                 cache = _tail(encoded, options.overlap)
                 with self.stopwatch.measure("features"):
                     generator = _generator(options.seed, window.start, self.device)
-                    started = self.model.start(encoded, generator)
+                    shared = self.model.start(encoded, generator)
                 masks = [
-                    track.advance(batch, started, window, options.keep_queries, self.stopwatch)
+                    track.advance(batch, shared, window, options.keep_queries, self.stopwatch)
                     for track in tracks
                 ]
-                del encoded, started
+                del encoded, shared
             first = max(window.num_known - options.overlap, 0)
             last = len(window.items) - (0 if window.is_last else options.overlap)
             for position in range(first, last):

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from vdit.linking import link_queries
 from vdit.measure import Stopwatch
-from vdit.models.backbones.base import StartedPass
-from vdit.models.vdit import VDIT, Sentences
+from vdit.models.vdit import VDIT, Sentences, SharedWork
 from vdit.structures import LayerOutput, VideoBatch
 from vdit.windows import Window
 
@@ -71,7 +70,7 @@ class ObjectTrack:
     def advance(
         self,
         batch: VideoBatch,
-        started: StartedPass,
+        shared: SharedWork,
         window: Window[Any],
         keep_queries: bool,
         stopwatch: Stopwatch,
@@ -80,13 +79,13 @@ class ObjectTrack:
 
         Args:
             batch: the window's frames, one clip.
-            started: what the model made of them without the sentence.
+            shared: what the model made of them without the sentence.
             window: where the window lies in the video.
             keep_queries: also compute every query's full masks.
             stopwatch: told what the time went into.
         """
         with stopwatch.measure("features"):
-            features = self.model.features(started, self.sentence)
+            features = self.model.features(shared, self.sentence)
         with stopwatch.measure("head"):
             layer = self.model.head(
                 features,
@@ -97,11 +96,11 @@ class ObjectTrack:
                 all_layers=False,
             )[-1]
             overlap = self.rules.overlap
-            shared = slice(window.num_known - overlap, window.num_known)
-            order = self._link(layer, features, shared)
+            known = slice(window.num_known - overlap, window.num_known)
+            order = self._link(layer, features, known)
             result = self._answer(layer, features, order, keep_queries)
             if self.tail is not None:
-                _fade(self.tail, result, shared)
+                _fade(self.tail, result, known)
             self._remember(layer, features, order, result, window)
         return result
 

@@ -43,8 +43,8 @@ class ShuffledTruth:
         self.generator = torch.Generator().manual_seed(seed)
         self.head = self
 
-    def features(self, started, sentence):
-        return started
+    def features(self, shared, sentence):
+        return shared
 
     def __call__(self, features, padding_mask, sizes, words, words_padding, *, all_layers):
         start, count = features
