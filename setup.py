@@ -34,6 +34,8 @@ PACKAGES = [
     "vdit.commands",
     "vdit.datasets",
     "vdit.datasets.synthetic",
+    "vdit.datasets.synthetic.language",
+    "vdit.datasets.synthetic.writers",
     "vdit.metrics",
     "vdit.models",
     "vdit.models.backbones",
@@ -111,7 +113,10 @@ def extensions() -> list[Extension]:
 setup(
     version=VERSION,
     packages=[name for name in PACKAGES if Path(name.replace(".", "/")).is_dir()],
-    package_data={"vdit": ["py.typed"]},
+    package_data={
+        "vdit": ["py.typed"],
+        "vdit.datasets.synthetic": ["atlas/LICENSE", "atlas/sprites.*", "atlas/textures/*.jpg"],
+    },
     install_requires=REQUIRED,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["vdit = vdit.cli:main"]},

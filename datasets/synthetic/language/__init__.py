@@ -1,0 +1,1 @@
+"""What is said of a scene: facts, and sentences that name objects by them."""

@@ -1,0 +1,1 @@
+"""Write rendered clips in the layouts of real data sets, so that real readers can read them."""

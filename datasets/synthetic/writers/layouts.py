@@ -1,0 +1,56 @@
+"""Layouts that a set of rendered clips can be written in, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vdit.datasets.synthetic.writers.a2d import write_a2d
+from vdit.datasets.synthetic.writers.cityscapes import write_cityscapes
+from vdit.datasets.synthetic.writers.davis import (
+    write_davis,
+    write_ref_davis,
+    write_ref_davis_converted,
+)
+from vdit.datasets.synthetic.writers.folders import write_class_folders
+from vdit.datasets.synthetic.writers.jhmdb import write_jhmdb
+from vdit.datasets.synthetic.writers.mevis import write_mevis
+from vdit.datasets.synthetic.writers.mot import write_mot
+from vdit.datasets.synthetic.writers.movi import write_movi_npy, write_movi_tfrecord
+from vdit.datasets.synthetic.writers.native import write_native
+from vdit.datasets.synthetic.writers.records import NamedClips
+from vdit.datasets.synthetic.writers.ref_youtube_vos import write_ref_youtube_vos
+from vdit.datasets.synthetic.writers.refcoco import write_refcoco
+
+Write = Callable[[NamedClips, Path, str], None]
+
+
+def _a2d(clips: NamedClips, root: Path, split: str) -> None:
+    """Write clips that are all for training or all for testing; all are held in memory."""
+    named = list(clips)
+    write_a2d(named, root, [name for name, _ in named] if split == "test" else ())
+
+
+def _jhmdb(clips: NamedClips, root: Path, split: str) -> None:
+    """Write clips that are all for training or all for testing; all are held in memory."""
+    named = list(clips)
+    write_jhmdb(named, root, [name for name, _ in named] if split == "test" else ())
+
+
+LAYOUTS: dict[str, Write] = {
+    "native": write_native,
+    "ref-youtube-vos": write_ref_youtube_vos,
+    "mevis": write_mevis,
+    "davis": write_davis,
+    "ref-davis": write_ref_davis,
+    "ref-davis-converted": write_ref_davis_converted,
+    "a2d": _a2d,
+    "jhmdb": _jhmdb,
+    "refcoco": write_refcoco,
+    "movi-tfrecord": write_movi_tfrecord,
+    "movi-npy": write_movi_npy,
+    "mot": write_mot,
+    "cityscapes": write_cityscapes,
+    "class-folders": write_class_folders,
+}
+"""Each takes (name, clip) pairs, the root of the tree and the split."""
