@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vdit.datasets.synthetic.shapes import render_shapes
+from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.render import render_frames
 from vdit.video_writer import VideoWriter
 
 PROMPTS = ["the red ball", "the box on the left", "a green diamond", "whatever moves to the right"]
@@ -25,7 +26,7 @@ LENGTHS = (100, 1000)
 
 def write_clip(path: Path, num_frames: int, height: int, width: int) -> None:
     """Write a clip of a rendered scene that plays forth and back."""
-    frames = render_shapes(0, 50, height, width).frames
+    frames = render_frames(make_scene("referring", 0, 50, height, width))
     loop = np.concatenate([frames, frames[::-1]])
     with VideoWriter(path, 25) as writer:
         for i in range(num_frames):

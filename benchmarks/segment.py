@@ -21,7 +21,8 @@ import torch
 from torch import nn
 
 from vdit import ReferringSegmenter
-from vdit.datasets.synthetic.shapes import render_shapes
+from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.render import render_frames
 from vdit.measure import Stopwatch, peak_memory
 
 PROMPTS = ["the red ball", "the box on the left", "a green diamond", "whatever moves to the right"]
@@ -90,7 +91,9 @@ def main() -> None:
             options.model, device=options.device, dtype=getattr(torch, options.dtype)
         )
     loaded = peak_memory()
-    frames = render_shapes(0, options.frames, options.height, options.width).frames
+    frames = render_frames(
+        make_scene("referring", 0, options.frames, options.height, options.width)
+    )
     run(segmenter, frames, PROMPTS[:1])  # first calls allocate and choose kernels
     stages = watch_modules(segmenter.model)
     together_seconds, single_seconds, equal = [], [], True

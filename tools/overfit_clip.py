@@ -15,7 +15,10 @@ from PIL import Image
 
 from vdit.boxes import xyxy_to_cxcywh
 from vdit.build import load_model, trained_names
-from vdit.datasets.synthetic.shapes import RenderedClip, render_shapes
+from vdit.commands.demo import choose_captions
+from vdit.datasets.synthetic.clip import Caption, RenderedClip
+from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.render import render
 from vdit.masks import masks_to_boxes_xyxy
 from vdit.metrics.davis import contour_accuracy, region_similarity
 from vdit.segment_options import SegmentOptions
@@ -41,7 +44,7 @@ def targets_of(clip: RenderedClip, index: int) -> Target:
     )
 
 
-def fit(clip: RenderedClip, objects: list[int], steps: int) -> ReferringSegmenter:
+def fit(clip: RenderedClip, captions: list[Caption], steps: int) -> ReferringSegmenter:
     """Minimize the released training loss on all captions of one clip."""
     torch.manual_seed(0)
     model, _ = load_model("vdit-mini")
@@ -50,18 +53,18 @@ def fit(clip: RenderedClip, objects: list[int], steps: int) -> ReferringSegmente
     mask = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.bool)
     batch = VideoBatch(video[None], mask, [(HEIGHT, WIDTH)])
     encoded = model.encode(batch.video)
-    targets = [targets_of(clip, index) for index in objects]
+    targets = [targets_of(clip, caption.objects[0]) for caption in captions]
     matcher, criterion = TemporalMatcher(), Criterion()
     wanted = set(trained_names(model))
     parameters = [p for name, p in model.named_parameters() if name in wanted]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     for step in range(steps):
-        chosen = step % len(objects)
+        chosen = step % len(captions)
         target = targets[chosen]
         output = model(
             batch,
-            [clip.captions[objects[chosen]]],
+            [captions[chosen].text],
             encoded=encoded,
             select=lambda layers, target=target: [matcher(layer, [target]) for layer in layers],
         )
@@ -80,19 +83,21 @@ def main() -> None:
     parser.add_argument("-o", "--output", default="overfit", type=Path)
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--frames", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=6, help="of the clip")
     arguments = parser.parse_args()
-    clip = render_shapes(7, arguments.frames, HEIGHT, WIDTH)
-    objects = [1, 2]
-    segmenter = fit(clip, objects, arguments.steps)
-    prompts = [clip.captions[index] for index in objects]
+    clip = render(make_scene("referring", arguments.seed, arguments.frames, HEIGHT, WIDTH))
+    captions = choose_captions(clip)[:2]
+    segmenter = fit(clip, captions, arguments.steps)
+    prompts = [caption.text for caption in captions]
     predictions = segmenter.segment(
         clip.frames, prompts, SegmentOptions(short_side=HEIGHT, threshold=0.5)
     )
     scores = {}
-    for prediction, index in zip(predictions, objects, strict=True):
+    for prediction, caption in zip(predictions, captions, strict=True):
+        truth = clip.masks[caption.objects[0]]
         masks = prediction.masks[:]
-        J = region_similarity(clip.masks[index], masks).mean()
-        F = contour_accuracy(clip.masks[index], masks).mean()
+        J = region_similarity(truth, masks).mean()
+        F = contour_accuracy(truth, masks).mean()
         scores[prediction.prompt] = {"J": float(J), "F": float(F)}
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")

@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_demo(commands)
     _add_convert(commands)
+    _add_data(commands)
     info = commands.add_parser("info", help="versions, devices, compiled kernels, models found")
     _add_json(info)
     return parser
@@ -66,6 +67,7 @@ _EXAMPLES = """examples:
   vdit demo -o demo
   vdit segment clip.mp4 -p "the dog on the left" -p "the red ball" -o out
   vdit convert checkpoint.pth -o vdit-released
+  vdit data render referring -o clips --count 20
   vdit info
 """
 
@@ -163,6 +165,38 @@ def _add_convert(commands: Commands) -> None:
         "--with-frozen",
         action="store_true",
         help="also write the frozen networks that the checkpoint holds",
+    )
+    _add_json(parser)
+
+
+def _add_data(commands: Commands) -> None:
+    data = commands.add_parser("data", help="render clips whose truth is known")
+    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
+    parser = actions.add_parser("render", help="render clips, in the layout of a benchmark")
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="what to render; `list` says what there is"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="rendered",
+        metavar="DIR",
+        help="root of the tree to write (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--layout", default="native", metavar="NAME", help="of the tree (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--split", default="train", help="that the clips belong to (default: %(default)s)"
+    )
+    parser.add_argument("--count", type=int, default=10, help="of clips (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first clip (default: 0)")
+    for name in ("frames", "height", "width"):
+        parser.add_argument(
+            f"--{name}", type=int, metavar="N", help="of a clip (default: the recipe's own)"
+        )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that render (default: %(default)s)"
     )
     _add_json(parser)
 

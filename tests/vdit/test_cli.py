@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from vdit.cli import main
-from vdit.datasets.synthetic.shapes import render_shapes
+from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.render import render_frames
 from vdit.masks import decode_rle, read_mask_png
 from vdit.video import open_video
 from vdit.video_writer import VideoWriter
@@ -19,7 +20,7 @@ from vdit.video_writer import VideoWriter
 def clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     with VideoWriter(path, 10) as writer:
-        for frame in render_shapes(1, num_frames=5, height=61, width=80).frames:
+        for frame in render_frames(make_scene("referring", 1, 5, 61, 80)):
             writer.add(frame)
     return path
 
@@ -90,7 +91,7 @@ def test_segment_again_replaces_its_own_files_only(clip, tmp_path):
 def test_image_and_folder(tmp_path):
     frames = tmp_path / "frames"
     frames.mkdir()
-    for i, frame in enumerate(render_shapes(1, num_frames=2, height=48, width=64).frames):
+    for i, frame in enumerate(render_frames(make_scene("referring", 1, 2, 48, 64))):
         Image.fromarray(frame).save(frames / f"{i}.jpg")
     for video in (frames, frames / "0.jpg"):
         assert segment(video, tmp_path / "out") == 0

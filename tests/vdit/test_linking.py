@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from vdit.datasets.synthetic.shapes import render_shapes
+from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.render import render
 from vdit.linking import link_queries
 from vdit.measure import Stopwatch
 from vdit.structures import LayerOutput, VideoBatch
@@ -79,7 +80,7 @@ def follow(masks, seed, window=8, overlap=3):
 def test_the_object_is_kept_across_borders_of_rendered_motion():
     borders = kept = 0
     for seed in range(8):
-        clip = render_shapes(seed, num_frames=60, height=48, width=64, num_objects=4)
+        clip = render(make_scene("tracking", seed, 60, 48, 64))
         identities = follow(torch.from_numpy(clip.masks), seed, window=6, overlap=2)
         borders += len(identities) - 1
         kept += sum(a == b for a, b in pairwise(identities))
@@ -88,7 +89,7 @@ def test_the_object_is_kept_across_borders_of_rendered_motion():
 
 
 def test_without_overlap_the_object_is_chosen_anew():
-    clip = render_shapes(0, num_frames=48, height=96, width=128, num_objects=4)
+    clip = render(make_scene("tracking", 0, 48, 96, 128))
     identities = follow(torch.from_numpy(clip.masks), 0, overlap=0)
     assert len(set(identities)) > 1
 

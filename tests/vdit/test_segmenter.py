@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from vdit import Prediction, ReferringSegmenter, SegmentOptions
-from vdit.datasets.synthetic.shapes import render_shapes
+from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.render import render_frames
 from vdit.segmenter import resized_size
 
 SMALL = {"short_side": 48}
@@ -21,7 +22,7 @@ def segmenter():
 
 @pytest.fixture(scope="module")
 def clip():
-    return render_shapes(3, num_frames=7, height=60, width=81).frames
+    return render_frames(make_scene("referring", 3, 7, 60, 81))
 
 
 def masks_of(predictions):

@@ -11,7 +11,10 @@ import numpy as np
 from PIL import Image
 
 from vdit.commands.segment import load_segmenter, print_summary, segment_to_folder
-from vdit.datasets.synthetic.shapes import RenderedClip, render_shapes
+from vdit.datasets.synthetic.clip import Caption, RenderedClip
+from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.render import render
+from vdit.datasets.synthetic.scene import FRAMES_PER_SECOND
 from vdit.masks import read_mask_png
 from vdit.metrics.davis import contour_accuracy, region_similarity
 from vdit.segment_options import SegmentOptions
@@ -20,27 +23,29 @@ from vdit.video import open_video
 from vdit.video_writer import VideoWriter
 from vdit.visualize import contact_sheet
 
-SEED = 7
-NUM_FRAMES = 24
-FPS = 12.0
+RECIPE, SEED = "referring", 6
+SIZE = (24, 240, 320)
+"""Frames, height and width."""
 SHEET_FRAMES = 6
-ABSENT = "the orange bicycle"
+KINDS = ("motion", "spatial", "appearance", "relation", "ordinal", "category")
+"""Kinds of sentences about one object, those first that show most."""
 
 
 def run(arguments: Namespace) -> None:
     """Write `clip.mp4`, the files of `vdit segment`, `sheet.png` and `scores.json`."""
     folder = Path(arguments.output)
-    clip = render_shapes(SEED, NUM_FRAMES)
-    with VideoWriter(folder / "clip.mp4", FPS) as writer:
+    clip = render(make_scene(RECIPE, SEED, *SIZE))
+    captions = choose_captions(clip)
+    with VideoWriter(folder / "clip.mp4", FRAMES_PER_SECOND) as writer:
         for frame in clip.frames:
             writer.add(frame)
-    prompts = [*clip.captions[-2:], ABSENT]
+    prompts = [caption.text for caption in captions]
     segmenter = load_segmenter(arguments)
     reader = open_video(folder / "clip.mp4")
     summary = segment_to_folder(
         segmenter, reader, prompts, SegmentOptions(), folder, reader.num_frames
     )
-    summary["scores"] = _scores(folder, clip, prompts)
+    summary["scores"] = _scores(folder, clip, captions)
     (folder / "scores.json").write_text(json.dumps(summary["scores"], indent=2) + "\n")
     overlay = list(open_video(folder / "overlay.mp4"))
     chosen = [overlay[i] for i in np.linspace(0, len(overlay) - 1, SHEET_FRAMES).astype(int)]
@@ -53,16 +58,25 @@ def run(arguments: Namespace) -> None:
         print(f"{prompt}: J&F {score['J&F']:.3f} (J {score['J']:.3f}, F {score['F']:.3f})")
 
 
-def _scores(folder: Path, clip: RenderedClip, prompts: list[str]) -> dict[str, dict[str, Any]]:
+def choose_captions(clip: RenderedClip) -> list[Caption]:
+    """Pick sentences about two different objects, and one about an object that is not there."""
+    chosen: dict[int, Caption] = {}
+    single = [caption for caption in clip.captions if len(caption.objects) == 1]
+    for caption in sorted(single, key=lambda each: KINDS.index(each.kind)):
+        if len(chosen) < 2:
+            chosen.setdefault(caption.objects[0], caption)
+    absent = [caption for caption in clip.captions if caption.kind == "no target"]
+    return [*chosen.values(), *absent[:1]]
+
+
+def _scores(folder: Path, clip: RenderedClip, captions: list[Caption]) -> dict[str, dict[str, Any]]:
     """Score the written masks against the truth, prompt by prompt; absent objects have no mask."""
     scores = {}
-    for p, prompt in enumerate(prompts):
+    for p, caption in enumerate(captions):
+        prompt = caption.text
         pictures = sorted((folder / "masks" / f"{p:02d}_{slug(prompt)}").glob("*.png"))
         predicted = np.stack([read_mask_png(picture) > 0 for picture in pictures])
-        if prompt in clip.captions:
-            target = clip.masks[clip.captions.index(prompt)]
-        else:
-            target = np.zeros_like(predicted)
+        target = np.logical_or.reduce(clip.masks[list(caption.objects)], axis=0)
         J = float(region_similarity(target, predicted).mean())
         F = float(contour_accuracy(target, predicted).mean())
         scores[prompt] = {"J": J, "F": F, "J&F": (J + F) / 2}

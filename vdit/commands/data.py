@@ -1,0 +1,73 @@
+"""`vdit data`: render clips whose truth is known, in the layout of a benchmark."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from vdit.datasets.synthetic.clip import RenderedClip
+from vdit.datasets.synthetic.clips import RenderedClips
+from vdit.datasets.synthetic.recipes import RECIPES, make_scene
+from vdit.datasets.synthetic.scene import VERSION
+from vdit.datasets.synthetic.writers.layouts import LAYOUTS
+
+
+def run(arguments: Namespace) -> None:
+    """Run `vdit data render`, or list what it can do."""
+    if arguments.recipe == "list":
+        _list_recipes(arguments.json)
+        return
+    if arguments.layout not in LAYOUTS:
+        raise ValueError(f"expected a layout among {', '.join(LAYOUTS)}; got {arguments.layout!r}")
+    if arguments.count < 1 or arguments.workers < 0:
+        raise ValueError(
+            f"expected --count >= 1 and --workers >= 0, got {arguments.count} and "
+            f"{arguments.workers}; pass larger numbers"
+        )
+    size = (arguments.frames, arguments.height, arguments.width)
+    make_scene(arguments.recipe, arguments.seed, *size)  # complain before any work
+    clips = RenderedClips(arguments.recipe, arguments.count, arguments.seed, *size)
+    root = Path(arguments.output)
+    start = time.perf_counter()
+    LAYOUTS[arguments.layout](_named(clips, arguments.workers), root, arguments.split)
+    summary = {
+        "folder": str(root),
+        "recipe": arguments.recipe,
+        "layout": arguments.layout,
+        "clips": arguments.count,
+        "first_seed": arguments.seed,
+        "renderer_version": VERSION,
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+    if arguments.json:
+        print(json.dumps(summary))
+    else:
+        print(
+            f"{root}: {arguments.count} clips of {arguments.recipe!r} as {arguments.layout}, "
+            f"renderer version {VERSION}, {summary['seconds']} s"
+        )
+
+
+def _named(clips: RenderedClips, workers: int) -> Iterator[tuple[str, RenderedClip]]:
+    """Render in order; the seed is the name, so that more clips can be added later."""
+    loader = DataLoader(clips, batch_size=None, num_workers=workers)
+    with tqdm(total=len(clips), unit="clip", disable=None) as progress:
+        for index, clip in enumerate(loader):
+            yield f"{clips.recipe}-{clips.first_seed + index:06d}", clip
+            progress.update()
+
+
+def _list_recipes(as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({name: recipe.summary for name, recipe in RECIPES.items()}))
+        return
+    for name, recipe in RECIPES.items():
+        size = f"{recipe.num_frames} frames of {recipe.height}x{recipe.width}"
+        print(f"{name:16} {recipe.summary} ({size})")
+    print(f"layouts: {', '.join(LAYOUTS)}")
