@@ -28,7 +28,9 @@ def draw_clip(clip: RenderedClip, caption: Caption, num_frames: int) -> np.ndarr
         overlay_masks(clip.frames[t], masks[:, t], np.repeat(color, len(masks), axis=0), alpha=0.0)
         for t in chosen
     ]
-    return draw_legend(contact_sheet(frames, columns=num_frames, gap=2), [caption.text], color)
+    note = "" if caption.objects else "names nothing here"
+    row = contact_sheet(frames, columns=num_frames, gap=2)
+    return draw_legend(row, [caption.text], color, note)
 
 
 def main() -> None:
