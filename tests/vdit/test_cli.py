@@ -193,7 +193,7 @@ def test_damaged_weights(clip, tmp_path, capsys):
 def test_demo(tmp_path, capsys, monkeypatch):
     from vdit.commands import demo
 
-    monkeypatch.setattr(demo, "NUM_FRAMES", 3)
+    monkeypatch.setattr(demo, "SIZE", (8, 96, 128))
     assert main(["demo", "-o", str(tmp_path / "demo"), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert len(summary["scores"]) == 3
