@@ -36,10 +36,12 @@ PACKAGES = [
     "vdit.datasets.synthetic",
     "vdit.datasets.synthetic.language",
     "vdit.datasets.synthetic.writers",
+    "vdit.evaluation",
     "vdit.metrics",
     "vdit.models",
     "vdit.models.backbones",
     "vdit.ops",
+    "vdit.stages",
     "vdit.training",
 ]
 REQUIRED = [

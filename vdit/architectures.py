@@ -70,11 +70,12 @@ FULL = Architecture(
 MINI = Architecture(
     unet={
         "block_out_channels": (32, 64, 64, 64),
+        "norm_num_groups": 8,
         "attention_head_dim": 16,
         "cross_attention_dim": 64,
         "layers_per_block": 1,
     },
-    vae={"block_out_channels": (16, 32, 32, 32), "norm_num_groups": 16, "sample_size": 128},
+    vae={"block_out_channels": (16, 32, 32, 32), "norm_num_groups": 4, "sample_size": 128},
     text_encoder={
         "hidden_size": 64,
         "intermediate_size": 128,

@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_convert(commands)
     _add_data(commands)
+    _add_train(commands)
     info = commands.add_parser("info", help="versions, devices, compiled kernels, models found")
     _add_json(info)
     return parser
@@ -130,9 +131,8 @@ def _add_segment(commands: Commands) -> None:
     parser.add_argument(
         "--short-side",
         type=int,
-        default=360,
         metavar="PX",
-        help="short side that the model sees (default: %(default)s)",
+        help="short side that the model sees (default: the model's own, 360 as released)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the latent's sample (default: 0)")
     _add_json(parser)
@@ -197,6 +197,26 @@ def _add_data(commands: Commands) -> None:
         )
     parser.add_argument(
         "--workers", type=int, default=0, help="processes that render (default: %(default)s)"
+    )
+    _add_json(parser)
+
+
+def _add_train(commands: Commands) -> None:
+    parser = commands.add_parser("train", help="train one stage of a model, in pieces")
+    parser.add_argument("config", metavar="CONFIG", help="YAML file, such as configs/mini/vae.yaml")
+    parser.add_argument(
+        "changes", nargs="*", metavar="KEY=VALUE", help="changes of it, such as run.steps=100"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="runs/mini",
+        metavar="DIR",
+        help="model folder that the stages fill (default: %(default)s)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="stop after so long, to be resumed"
     )
     _add_json(parser)
 

@@ -50,12 +50,14 @@ class ModelSpec:
         trained: False where the head has random weights, so that every output can say so.
         model: variant and sizes.
         parts: where the frozen networks are.
+        short_side: pixels of a frame's short side that the model was made for.
     """
 
     name: str
     trained: bool = True
     model: VDITConfig = field(default_factory=VDITConfig)
     parts: Parts = field(default_factory=Parts)
+    short_side: int = 360
 
 
 def local_parts() -> Parts:

@@ -22,7 +22,8 @@ class SegmentOptions:
             None = always answer with an object. With select="union" None means 0.5.
         select: "best" follows the query with the highest score; "union" takes each pixel's largest
             logit among all queries above `no_target_threshold`.
-        short_side: pixels of the short side that the model sees.
+        short_side: pixels of the short side that the model sees; None = those that the model was
+            made for, 360 for the released one.
         seed: of the latent's sample; the same seed gives the same masks.
         keep_queries: return masks and scores of every query too.
     """
@@ -32,7 +33,7 @@ class SegmentOptions:
     threshold: float = 0.5
     no_target_threshold: float | None = None
     select: Literal["best", "union"] = "best"
-    short_side: int = 360
+    short_side: int | None = None
     seed: int = 0
     keep_queries: bool = False
 
@@ -50,7 +51,7 @@ class SegmentOptions:
             )
         if self.select not in ("best", "union"):
             raise ValueError(f"expected select among best, union; got {self.select!r}")
-        if self.short_side < PAD_MULTIPLE:
+        if self.short_side is not None and self.short_side < PAD_MULTIPLE:
             raise ValueError(f"expected short_side >= {PAD_MULTIPLE}, got {self.short_side}")
         if self.seed < 0:
             raise ValueError(f"expected seed >= 0, got {self.seed}")

@@ -46,6 +46,7 @@ class ReferringSegmenter:
         model: VD-IT in eval mode.
         name: how the model calls itself.
         trained: False where its head has random weights.
+        short_side: pixels that the model sees unless options say otherwise.
 
     >>> segmenter = ReferringSegmenter.from_pretrained("vdit-mini")
     >>> clip = np.zeros((2, 32, 48, 3), dtype=np.uint8)
@@ -53,10 +54,11 @@ class ReferringSegmenter:
     (2, 32, 48)
     """
 
-    def __init__(self, model: VDIT, name: str, trained: bool) -> None:
+    def __init__(self, model: VDIT, name: str, trained: bool, short_side: int = 360) -> None:
         self.model = model
         self.name = name
         self.trained = trained
+        self.short_side = short_side
         self.stopwatch = Stopwatch()
 
     @classmethod
@@ -68,7 +70,7 @@ class ReferringSegmenter:
     ) -> ReferringSegmenter:
         """Load a model by name, hub id or folder; see `vdit.build.load_model`."""
         model, spec = load_model(name, device, dtype)
-        return cls(model, spec.name, spec.trained)
+        return cls(model, spec.name, spec.trained, spec.short_side)
 
     def segment(
         self,
@@ -120,7 +122,9 @@ class ReferringSegmenter:
         cache: Encoded | None = None
         for window in sliding_windows(frames, options.window, options.overlap):
             with torch.inference_mode():
-                batch = self._batch([frame.image for frame in window.items], options.short_side)
+                batch = self._batch(
+                    [frame.image for frame in window.items], options.short_side or self.short_side
+                )
                 encoded = self._encode(batch, window, cache, options)
                 cache = _tail(encoded, options.overlap)
                 with self.stopwatch.measure("features"):

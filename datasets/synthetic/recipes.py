@@ -14,6 +14,7 @@ import numpy as np
 from vdit.datasets.synthetic.catalog import CATEGORIES
 from vdit.datasets.synthetic.motions import PROGRAMS
 from vdit.datasets.synthetic.scene import CameraPath, Motion, ObjectSpec, Scene
+from vdit.datasets.synthetic.sprites import load_sprites
 from vdit.datasets.synthetic.staging import (
     Stage,
     random_backdrop,
@@ -24,6 +25,9 @@ from vdit.datasets.synthetic.staging import (
 
 TRAVEL = ("straight", "straight", "bounce", "start", "stop", "enter", "leave", "circle")
 STANDING = ("still",)
+SIMPLE_CATEGORIES = ("ball", "cube", "cone", "car", "duck", "dog", "tree", "mushroom")
+SIMPLE_COLORS = ("red", "yellow", "green", "blue", "white", "black", "pink", "orange")
+SIMPLE_MOTIONS = ("still", "straight", "straight", "bounce", "circle")
 SHARE_OF_TWINS = 0.7
 """Referring clips in which several objects share a category."""
 
@@ -40,6 +44,7 @@ class Recipe:
         height: H in pixels unless asked otherwise.
         width: W in pixels unless asked otherwise.
         summary: one line on what it is for.
+        share_of_blurred: clips with motion blur.
     """
 
     draw: Draw
@@ -47,6 +52,7 @@ class Recipe:
     height: int
     width: int
     summary: str
+    share_of_blurred: float = 0.0
 
 
 def make_scene(
@@ -84,12 +90,13 @@ def make_scene(
     return Scene(
         objects=tuple(stage.objects),
         camera=stage.camera,
-        light=random_light(rng, flicker=0.1 if rng.random() < 0.15 else 0.0),
+        light=random_light(rng, flicker=0.25 if rng.random() < 0.15 else 0.0),
         backdrop=random_backdrop(rng),
         num_frames=T,
         height=H,
         width=W,
         blur=float(rng.choice([0.0, 0.0, 0.0, 0.5])),
+        motion_blur=0.5 if rng.random() < recipe.share_of_blurred else 0.0,
         seed=seed,
         recipe=name,
         action=action,
@@ -113,13 +120,15 @@ def _camera(rng: np.random.Generator, still: float = 0.5) -> CameraPath:
 
 
 MOVERS = tuple(name for name, each in CATEGORIES.items() if each.moves)
+FOLLOWERS = ("ball", "car", "duck", "dog", "robot")
 
 
 def _any_object(stage: Stage, categories: Sequence[str] = tuple(CATEGORIES)) -> ObjectSpec:
     """Draw a solid of one of some categories, or in one of five cases a picture."""
     rng = stage.rng
     if len(categories) > 1 and rng.random() < 0.2:
-        return random_sprite(rng, stage.sprite(str(rng.choice(stage.sprite_names()))))
+        sprites = load_sprites()
+        return random_sprite(rng, sprites[str(rng.choice(sorted(sprites)))])
     return random_solid(rng, str(rng.choice(list(categories))))
 
 
@@ -136,35 +145,31 @@ def _programs(stage: Stage, spec: ObjectSpec) -> tuple[str, ...]:
 def _referring(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
     stage = Stage(rng, aspect, _camera(rng))
     count = int(rng.integers(3, 6))
+    if rng.random() < 0.1:
+        stage.add_passing(random_solid(rng, str(rng.choice(MOVERS))))
     twins = int(rng.integers(2, 4)) if rng.random() < SHARE_OF_TWINS else 0
     category = str(rng.choice(list(CATEGORIES)))
     for index in range(count):
         spec = _any_object(stage, (category,) if index < twins else tuple(CATEGORIES))
         stage.add(spec, _programs(stage, spec))
     if rng.random() < 0.15:
-        _add_follower(stage)
+        stage.add_follower(random_solid(rng, str(rng.choice(FOLLOWERS))))
     return stage, ""
 
 
-def _add_follower(stage: Stage) -> None:
-    """Let one more object travel behind one that goes straight."""
-    for leader, first in enumerate(list(stage.objects)):
-        start, end = np.array(first.motion.start), np.array(first.motion.end)
-        way = float(np.linalg.norm(end - start))
-        if first.motion.program != "straight" or way < 1.5:
-            continue
-        spec = random_solid(
-            stage.rng, str(stage.rng.choice(["ball", "car", "duck", "dog", "robot"]))
-        )
-        reach = stage.radius(spec) * spec.size + stage.radius(first) * first.size + 0.35
-        shift = (end - start) / way * reach
-        motion = Motion(
-            "follow", tuple((start - shift).tolist()), tuple((end - shift).tolist()), leader=leader
-        )
-        follower = stage.with_motion(spec, motion)
-        if stage.fits(follower):
-            stage.objects.append(follower)
-            return
+def _simple(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
+    """Two or three plain objects, often of one category: what a very small model can learn."""
+    camera = CameraPath(height=float(rng.uniform(1.9, 2.3)), distance=5.6, fov=48.0)
+    stage = Stage(rng, aspect, camera)
+    count = int(rng.integers(2, 4))
+    category = str(rng.choice(SIMPLE_CATEGORIES))
+    is_twin = rng.random() < SHARE_OF_TWINS
+    colors = rng.permutation(SIMPLE_COLORS)
+    for index in range(count):
+        name = category if index < 2 and is_twin else str(rng.choice(SIMPLE_CATEGORIES))
+        spec = replace(random_solid(rng, name, plain=1.0), color=str(colors[index]), finish="matte")
+        stage.add(spec, SIMPLE_MOTIONS if CATEGORIES[name].moves else STANDING)
+    return stage, ""
 
 
 def _identical(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
@@ -234,12 +239,16 @@ def _mot(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
 
 
 def _motion_type(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
-    """One object and what it does: action recognition."""
+    """One object and what it does, beside what hides it: action recognition."""
     stage = Stage(rng, aspect, _camera(rng, still=0.7))
     action = str(rng.choice([name for name in PROGRAMS if name != "follow"]))
     movers = [name for name, each in CATEGORIES.items() if each.moves and each.yaws]
     spec = random_solid(rng, str(rng.choice(movers)), plain=0.3)
-    stage.add(spec, [action])
+    if action == "occlude":  # seen before and after, as no camera takes it out of sight
+        stage.camera = replace(stage.camera, motion="static")
+        stage.add_passing(spec)
+    else:
+        stage.add(spec, [action])
     return stage, action
 
 
@@ -257,6 +266,8 @@ def _geometry(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
 def _tracking(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
     """Textured objects that turn, travel and hide each other: points and boxes."""
     stage = Stage(rng, aspect, _camera(rng, still=0.3))
+    if rng.random() < 0.5:
+        stage.add_passing(random_solid(rng, str(rng.choice(MOVERS)), plain=0.1))
     for _ in range(int(rng.integers(3, 7))):
         spec = random_solid(rng, str(rng.choice(MOVERS)), plain=0.1)
         stage.add(spec, ("straight", "bounce", "circle", "spin", "stop"))
@@ -265,14 +276,15 @@ def _tracking(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
 
 RECIPES: dict[str, Recipe] = {
     "referring": Recipe(_referring, 24, 128, 128, "several objects, sentences of every kind"),
+    "simple": Recipe(_simple, 24, 128, 128, "two or three plain objects: for very small models"),
     "identical": Recipe(_identical, 24, 128, 128, "equal objects told apart only by motion"),
     "kubric-similar": Recipe(_kubric_similar, 16, 256, 256, "two identical balls that cross"),
     "movi-c": Recipe(_movi_c, 24, 256, 256, "look-alike of MOVi-C: static camera, all moving"),
     "movi-e": Recipe(_movi_e, 24, 256, 256, "look-alike of MOVi-E: many objects, moving camera"),
-    "mot": Recipe(_mot, 48, 192, 320, "one kind of object on crossing lanes"),
+    "mot": Recipe(_mot, 48, 192, 320, "one kind of object on crossing lanes", 0.5),
     "motion-type": Recipe(_motion_type, 16, 128, 128, "one object, one labelled motion"),
     "geometry": Recipe(_geometry, 16, 128, 128, "moving camera, standing objects: depth, pose"),
-    "tracking": Recipe(_tracking, 24, 256, 256, "textured movers: points and boxes"),
+    "tracking": Recipe(_tracking, 24, 256, 256, "textured movers: points and boxes", 0.5),
     "image": Recipe(_referring, 1, 256, 256, "one frame with sentences"),
 }
 """Recipes by name."""

@@ -54,6 +54,10 @@ class Encoded:
         """Keep the given feature frames; per-frame encoders only."""
         return self._map(lambda tensor: tensor[:, frames])
 
+    def repeat(self, counts: Tensor) -> Encoded:
+        """Repeat clip b `counts[b]` times, for several sentences about one clip."""
+        return self._map(lambda tensor: tensor.repeat_interleave(counts.to(tensor.device), dim=0))
+
     def clone(self) -> Encoded:
         """Copy every tensor, so that a few frames do not keep a whole clip in memory."""
         return self._map(Tensor.clone)

@@ -53,7 +53,16 @@ def test_layouts(tmp_path, layout):
     assert render(tmp_path, recipe, *SMALL, "--layout", layout, "--seed", "12") == 0
     recorded = json.loads((tmp_path / "tree" / "rendered.json").read_text())
     assert recorded["version"] == VERSION
-    assert len(recorded["clips"]) == 2
+    assert len(recorded["clips"]) == 2 - layout.startswith("ref-davis")
+
+
+def test_clips_whose_objects_cannot_be_told_apart_are_left_out(tmp_path, capsys):
+    words = ("referring", *SMALL, "--layout", "ref-davis", "--seed", "12")
+    assert render(tmp_path, *words, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["clips"], summary["left_out"]) == (1, 1)
+    assert render(tmp_path, *words) == 0
+    assert "left out: 1" in capsys.readouterr().out
 
 
 def test_the_list_names_every_recipe(capsys):

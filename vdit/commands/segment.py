@@ -90,7 +90,7 @@ def segment_to_folder(
         "width": reader.width,
         "fps": round(reader.fps, 3),
         "model": segmenter.name,
-        "options": asdict(options),
+        "options": asdict(options) | {"short_side": options.short_side or segmenter.short_side},
     }
     with SegmentationWriter(folder, prompts, reader.fps, facts, segmenter.trained) as writer:
         frames: Iterable[FramePrediction] = segmenter.stream(reader, prompts, options)

@@ -1,0 +1,67 @@
+"""Scores on clips: perfect, blind and confused segmenters are told apart."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vdit.evaluation.referring_clips import ClipCase, score_clips
+
+
+def case(name, seed):
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((2, 3, 24, 32), dtype=bool)
+    masks[0, :, 2:8, 2:9] = True
+    masks[1, :, 10:22, 12:30] = True
+    frames = rng.integers(0, 255, (3, 24, 32, 3), dtype=np.uint8)
+    return ClipCase(name, frames, masks, ((f"{name} small", 0), (f"{name} large", 1)))
+
+
+@pytest.fixture
+def cases():
+    return [case("a", 0), case("b", 1), case("c", 2)]
+
+
+class Answering:
+    """Answers sentence by sentence with a function of (case, text)."""
+
+    def __init__(self, cases, answer):
+        self.cases = {each.frames.tobytes(): each for each in cases}
+        self.answer = answer
+
+    def segment(self, video, prompts, **changes):
+        mine = self.cases[video.tobytes()]
+        return [SimpleNamespace(masks=self.answer(mine, prompt)) for prompt in prompts]
+
+
+def test_a_perfect_segmenter(cases):
+    def answer(mine, text):
+        known = dict(mine.sentences)
+        return mine.masks[known[text]] if text in known else np.zeros((3, 24, 32), dtype=bool)
+
+    report = score_clips(Answering(cases, answer), cases)
+    assert report["mean"]["J&F"] == 1.0
+    assert report["swap"] == 1.0
+    assert report["shuffled"] == 0.0
+    assert report["largest_object"] == pytest.approx(0.5, abs=0.01)
+    assert report["num_sentences"] == 6
+
+
+def test_one_that_ignores_the_sentence(cases):
+    report = score_clips(Answering(cases, lambda mine, text: mine.masks[1]), cases)
+    assert report["mean"]["J&F"] == report["shuffled"] == report["largest_object"]
+    assert report["swap"] == 0.0
+
+
+def test_one_that_confuses_the_objects(cases):
+    def answer(mine, text):
+        return mine.masks[0 if "large" in text else 1]
+
+    report = score_clips(Answering(cases, answer), cases)
+    assert report["mean"]["J"] == 0.0
+    assert report["swap"] == 0.0
+
+
+def test_too_few_clips(cases):
+    with pytest.raises(ValueError, match="expected at least two clips"):
+        score_clips(Answering(cases, None), cases[:1])

@@ -1,0 +1,107 @@
+"""All stages in a row, two steps each: a model folder comes out that loads and segments."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vdit import ReferringSegmenter
+from vdit.cli import main
+from vdit.stages.clips import ClipConfig, TrainingClips, choose_frames
+
+DATA = ["data.height=32", "data.width=48", "data.rendered=3", "data.frames=2"]
+RUN = ["run.steps=2", "run.batch=2", "run.workers=0", "run.sample_every=2", "run.log_every=1"]
+STAGES = ("1_autoencoder", "2_towers", "3_words", "4_diffusion", "5_referring")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    words = ["train", "configs/mini/0_tokenizers.yaml", "clips=8", *DATA, "-o", str(root / "model")]
+    assert main(words) == 0
+    for stage in STAGES:
+        extra = ["crop=32"] if stage == "1_autoencoder" else []
+        words = ["train", f"configs/mini/{stage}.yaml", *DATA, *RUN, *extra]
+        assert main([*words, "-o", str(root / "model")]) == 0
+    return root / "model"
+
+
+def test_the_folder_is_a_model(folder):
+    segmenter = ReferringSegmenter.from_pretrained(folder)
+    assert segmenter.trained
+    assert segmenter.short_side == 96
+    frames = np.random.default_rng(0).integers(0, 255, (3, 40, 60, 3), dtype=np.uint8)
+    masks = segmenter.segment(frames, ["the red ball"])[0].masks
+    assert masks.shape == (3, 40, 60)
+
+
+def test_every_stage_leaves_metrics_and_samples(folder):
+    for name in ("autoencoder", "towers", "words", "diffusion", "referring"):
+        work = folder.parent / "model-training" / name
+        lines = [json.loads(line) for line in (work / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [1, 2]
+        assert all(np.isfinite(line["loss"]) for line in lines)
+        assert list((work / "samples" / "000002").iterdir()), name
+
+
+def test_latents_have_unit_size(folder):
+    segmenter = ReferringSegmenter.from_pretrained(folder)
+    backbone = segmenter.model.backbone
+    video = TrainingClips(ClipConfig(height=32, width=48, rendered=3, frames=2), seed=3)[0].video
+    encoded = backbone.encode(video[None].float() / 255)
+    latents = encoded.latent_mean * backbone.vae.config.scaling_factor
+    assert 0.2 < float(latents.std()) < 5
+
+
+def test_a_stage_is_not_overwritten_by_accident(folder, capsys):
+    words = ["train", "configs/mini/1_autoencoder.yaml", *DATA, *RUN, "crop=32"]
+    assert main([*words, "-o", str(folder)]) == 2
+    assert "pass --resume to go on" in capsys.readouterr().err
+    assert main([*words, "-o", str(folder), "--resume"]) == 0
+    assert "step 2, complete" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere.yaml"], "expected a readable YAML file"),
+        (["configs/mini/5_referring.yaml"], "of an earlier stage"),
+        (["configs/mini/1_autoencoder.yaml", "run.stepps=3"], "stepps"),
+        (["README.md"], "expected"),
+    ],
+)
+def test_mistakes(tmp_path, capsys, words, sentence):
+    assert main(["train", *words, "-o", str(tmp_path / "model")]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_examples_depend_on_the_index_only():
+    clips = TrainingClips(ClipConfig(height=32, width=48, rendered=4, frames=2), seed=1)
+    first, again, other = clips[5], clips[5], clips[6]
+    assert torch.equal(first.video, again.video)
+    assert first.captions == again.captions
+    assert not torch.equal(first.video, other.video)
+    for caption, target in zip(first.captions, first.targets, strict=True):
+        assert caption
+        assert target.masks.shape == (1, 2, 32, 48)
+        x, y, w, h = target.boxes_cxcywh[0, 0] * torch.tensor([48, 32, 48, 32])
+        rows, columns = torch.nonzero(target.masks[0, 0], as_tuple=True)
+        if len(rows):
+            assert columns.min() == round(float(x - w / 2))
+            assert rows.max() + 1 == round(float(y + h / 2))
+
+
+def test_frames_stay_inside():
+    rng = np.random.default_rng(0)
+    for rendered, count in [(12, 6), (6, 6), (7, 1), (2, 2), (12, 4)]:
+        steps = set()
+        for _ in range(40):
+            frames = choose_frames(rng, rendered, count)
+            assert len(frames) == count
+            assert frames.min() >= 0
+            assert frames.max() < rendered
+            steps |= set(np.diff(frames).tolist())
+        assert len(steps) <= max((rendered - 1) // max(count - 1, 1), 1)

@@ -1,0 +1,142 @@
+"""Rendered clips as training examples: a few frames, and what the sentences name in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vdit.datasets.synthetic.clip import Caption, RenderedClip
+from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.render import render
+from vdit.structures import Target
+
+FIRST_TRAINING_SEED = 1_000_000
+"""Seeds below it are held out."""
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """What training clips look like.
+
+    Attributes:
+        recipe: of `vdit.datasets.synthetic.recipes`.
+        rendered: frames of a clip; `frames` of them are used, in a row or every second.
+        frames: T.
+        height: H in pixels.
+        width: W in pixels.
+        captions: sentences taken of a clip.
+    """
+
+    recipe: str = "simple"
+    rendered: int = 12
+    frames: int = 6
+    height: int = 128
+    width: int = 128
+    captions: int = 3
+
+
+@dataclass
+class ClipExample:
+    """One clip.
+
+    Attributes:
+        video: [T, 3, H, W] uint8.
+        description: everything in the clip in one line, such as "a red ball and a blue car".
+        captions: sentences that name an object or nothing.
+        targets: what each sentence names.
+    """
+
+    video: Tensor
+    description: str
+    captions: list[str]
+    targets: list[Target]
+
+
+class TrainingClips(Dataset[ClipExample]):
+    """Clips from nothing: index -> example, the same for the same index.
+
+    Args:
+        config: what they look like.
+        seed: another seed gives other clips.
+    """
+
+    def __init__(self, config: ClipConfig, seed: int = 0) -> None:
+        self.config = config
+        self.seed = seed
+
+    def __getitem__(self, index: int) -> ClipExample:
+        config = self.config
+        rng = np.random.default_rng((self.seed, index, 7))
+        seed = FIRST_TRAINING_SEED + int(rng.integers(2**31))
+        scene = make_scene(config.recipe, seed, config.rendered, config.height, config.width)
+        clip = render(scene, num_tracks=0, captions_per_kind=2)
+        frames = choose_frames(rng, config.rendered, config.frames)
+        chosen = choose_captions(rng, clip, frames, config.captions)
+        return ClipExample(
+            video=torch.from_numpy(clip.frames[frames]).permute(0, 3, 1, 2).contiguous(),
+            description=describe(clip),
+            captions=[caption.text for caption in chosen],
+            targets=[target_of(clip, caption, frames) for caption in chosen],
+        )
+
+
+def choose_frames(rng: np.random.Generator, rendered: int, count: int) -> np.ndarray:
+    """Draw `count` frames in a row, or with a step where there are enough, [T]."""
+    largest = max((rendered - 1) // max(count - 1, 1), 1)
+    step = int(rng.integers(1, largest + 1))
+    start = int(rng.integers(0, rendered - step * (count - 1)))
+    return start + step * np.arange(count)
+
+
+def choose_captions(
+    rng: np.random.Generator, clip: RenderedClip, frames: np.ndarray, count: int
+) -> list[Caption]:
+    """Draw sentences about different objects that these frames show, one object a sentence."""
+    seen = np.logical_or.reduce(clip.masks[:, frames], axis=(1, 2, 3))
+    single = [
+        caption
+        for caption in clip.captions
+        if len(caption.objects) == 1 and seen[caption.objects[0]]
+    ]
+    chosen: list[Caption] = []
+    for i in rng.permutation(len(single)):
+        others = {caption.objects for caption in chosen}
+        if single[i].objects not in others or len(others) == seen.sum():
+            chosen.append(single[i])
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def target_of(clip: RenderedClip, caption: Caption, frames: np.ndarray) -> Target:
+    """Describe the object that a sentence names, in the given frames."""
+    H, W = clip.scene.height, clip.scene.width
+    index = list(caption.objects)
+    masks = torch.from_numpy(clip.masks[index][:, frames])
+    boxes = torch.from_numpy(clip.boxes_xyxy[index][:, frames]) / torch.tensor([W, H, W, H])
+    center, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    return Target(torch.cat([center, size], dim=-1), masks, masks.any(dim=(2, 3)), (H, W))
+
+
+def describe(clip: RenderedClip) -> str:
+    """Name every object that is seen, in the order of the scene."""
+    seen = np.logical_or.reduce(clip.masks, axis=(1, 2, 3))
+    names = []
+    for spec, is_seen in zip(clip.scene.objects, seen, strict=True):
+        if is_seen:
+            words = [spec.finish, spec.color, spec.pattern, spec.category]
+            names.append(" ".join(w for w in words if w not in ("", "matte", "plain")))
+    return " and ".join(f"a {name}" for name in names) or "nothing"
+
+
+def collate_examples(examples: list[ClipExample]) -> list[ClipExample]:
+    return examples
+
+
+def videos_of(examples: list[ClipExample]) -> Tensor:
+    """Stack the videos, [B, T, 3, H, W] float in 0..1."""
+    return torch.stack([example.video for example in examples]).float() / 255
