@@ -36,6 +36,8 @@ FIXED: dict[str, tuple[int, int, int]] = {
 }
 """Colors of parts that keep their own."""
 
+_SECOND = {"black": (40, 40, 48), "white": (242, 240, 232)}
+
 PATTERNS = ("plain", "striped", "checkered", "dotted")
 FINISHES = ("matte", "shiny", "metal")
 
@@ -43,6 +45,11 @@ FINISHES = ("matte", "shiny", "metal")
 def linear(color: tuple[float, float, float]) -> np.ndarray:
     """Turn sRGB bytes into linear color [3] float32, with gamma 2."""
     return (np.asarray(color, dtype=np.float32) / 255) ** 2
+
+
+def second_color(color: str) -> str:
+    """Name the color of the stripes, checks and dots on a color: "black" or "white"."""
+    return "black" if linear(COLORS[color]).mean() > 0.3 else "white"
 
 
 def albedo(color: str, pattern: str, points: np.ndarray) -> np.ndarray:
@@ -59,7 +66,7 @@ def albedo(color: str, pattern: str, points: np.ndarray) -> np.ndarray:
     main = linear(COLORS[color] if color in COLORS else FIXED[color])
     if pattern == "plain":
         return main
-    second = linear((40, 40, 48)) if main.mean() > 0.3 else linear((242, 240, 232))
+    second = linear(_SECOND[second_color(color)])
     x, y, z = points.T
     if pattern == "striped":
         is_second = np.mod(6 * y, 2) < 1

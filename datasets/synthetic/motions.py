@@ -1,8 +1,8 @@
 """Motion programs: the pose of an object at every time of a clip.
 
 Programs: "still", "straight", "bounce", "circle", "spin", "grow", "shrink", "start", "stop",
-"enter", "leave" and "follow". "enter", "leave" and "follow" travel as "straight" does; the recipe
-chooses their ends.
+"enter", "leave", "occlude" (passes behind another object) and "follow". The last four travel as
+"straight" does; the recipe chooses their ends.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ PROGRAMS = (
     "stop",
     "enter",
     "leave",
+    "occlude",
     "follow",
 )
 IN_PLACE = ("still", "spin", "grow", "shrink")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -13,11 +14,13 @@ from vdit.datasets.synthetic.catalog import CATEGORIES
 from vdit.datasets.synthetic.clip import CameraTrack, RenderedClip
 from vdit.datasets.synthetic.language.captions import write_captions
 from vdit.datasets.synthetic.language.facts import observe
-from vdit.datasets.synthetic.motions import poses, sizes
+from vdit.datasets.synthetic.materials import COLORS, FINISHES, PATTERNS
+from vdit.datasets.synthetic.motions import PROGRAMS, poses, sizes
 from vdit.datasets.synthetic.points import key_points, optical_flow, random_tracks
-from vdit.datasets.synthetic.scene import Light, Scene
+from vdit.datasets.synthetic.scene import Scene
 from vdit.datasets.synthetic.shading import Occluder, ground_shade, paint, sun_direction
 from vdit.datasets.synthetic.sprites import Sprite, load_sprites
+from vdit.datasets.synthetic.textures import FLOORS, WALLS
 from vdit.datasets.synthetic.tracing import PlacedObject, object_depth, place, trace
 from vdit.datasets.synthetic.view import View
 
@@ -25,6 +28,7 @@ CENTER = np.array([[0.5, 0.5]])
 SUBPIXELS = np.array([[0.375, 0.125], [0.875, 0.375], [0.125, 0.625], [0.625, 0.875]])
 """Four rays a pixel on a rotated grid."""
 SHUTTER_SAMPLES = 3
+MOST_OBJECTS = 255
 
 
 def render(scene: Scene, num_tracks: int = 32, captions_per_kind: int = 2) -> RenderedClip:
@@ -36,7 +40,7 @@ def render(scene: Scene, num_tracks: int = 32, captions_per_kind: int = 2) -> Re
         captions_per_kind: most sentences of one kind.
 
     Raises:
-        ValueError: the scene names an unknown category, sprite, texture or camera motion.
+        ValueError: the scene has a word that nothing is known by, or more than 255 objects.
     """
     sprites = _sprites_of(scene)
     times = scene.times()
@@ -63,7 +67,7 @@ def render(scene: Scene, num_tracks: int = 32, captions_per_kind: int = 2) -> Re
     sentences = write_captions(
         facts, np.random.default_rng((scene.seed, 2)), captions_per_kind, plurals
     )
-    return RenderedClip(**{**vars(clip), "captions": sentences})
+    return replace(clip, captions=sentences)
 
 
 def render_frames(scene: Scene) -> np.ndarray:
@@ -90,13 +94,30 @@ def place_all(
 
 def _sprites_of(scene: Scene) -> list[Sprite | None]:
     atlas = load_sprites() if any(spec.sprite for spec in scene.objects) else {}
-    for spec in scene.objects:
-        if spec.category not in (atlas if spec.sprite else CATEGORIES):
-            kind, known = ("sprite", atlas) if spec.sprite else ("category", CATEGORIES)
-            raise ValueError(
-                f"expected a {kind} among {', '.join(sorted(known))}; got {spec.category!r}"
-            )
+    _check_words(scene, atlas)
     return [atlas[spec.category] if spec.sprite else None for spec in scene.objects]
+
+
+def _check_words(scene: Scene, atlas: Collection[str]) -> None:
+    """Refuse names that nothing is known by, and more objects than masks can number."""
+    if len(scene.objects) > MOST_OBJECTS:
+        raise ValueError(f"expected at most {MOST_OBJECTS} objects, got {len(scene.objects)}")
+    _expect("floor", scene.backdrop.floor, FLOORS)
+    _expect("wall", scene.backdrop.wall, WALLS)
+    for spec in scene.objects:
+        _expect("motion program", spec.motion.program, PROGRAMS)
+        if spec.sprite:
+            _expect("sprite", spec.category, atlas)
+            continue
+        _expect("category", spec.category, CATEGORIES)
+        _expect("color", spec.color, COLORS)
+        _expect("pattern", spec.pattern, PATTERNS)
+        _expect("finish", spec.finish, FINISHES)
+
+
+def _expect(kind: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise ValueError(f"expected a {kind} among {', '.join(sorted(known))}; got {name!r}")
 
 
 def _middles(scene: Scene, placed: Sequence[Sequence[PlacedObject]]) -> np.ndarray:
@@ -140,38 +161,35 @@ def _frames(
     camera: CameraTrack,
 ) -> np.ndarray:
     """Draw all frames, [T, H, W, 3] uint8."""
-    lights = _lights(scene)
+    brightness = _brightness(scene)
     frames = np.zeros((scene.num_frames, scene.height, scene.width, 3), dtype=np.uint8)
     for t in range(scene.num_frames):
         if scene.motion_blur > 0:
-            picture = _blurred(scene, sprites, camera, t, lights[t])
+            picture = _blurred(scene, sprites, t)
         else:
-            picture = _picture(scene, placed[t], camera, t, lights[t])
+            picture = _picture(scene, placed[t], camera, t)
+        picture = picture * brightness[t]
         if scene.blur > 0:
             picture = gaussian_filter(picture, (scene.blur, scene.blur, 0))
         frames[t] = np.sqrt(np.clip(picture, 0, 1)) * 255 + 0.5
     return frames
 
 
-def _blurred(
-    scene: Scene,
-    sprites: Sequence[Sprite | None],
-    camera: CameraTrack,
-    t: int,
-    light: Light,
-) -> np.ndarray:
-    """Average over the time that the shutter is open."""
+def _blurred(scene: Scene, sprites: Sequence[Sprite | None], t: int) -> np.ndarray:
+    """Linear color of frame t, [H, W, 3]: the mean of the time that the shutter is open."""
     step = scene.motion_blur / max(scene.num_frames - 1, 1)
     shares = (np.arange(SHUTTER_SAMPLES) + 0.5) / SHUTTER_SAMPLES - 0.5
     times = [min(max(scene.times()[t] + share * step, 0.0), 1.0) for share in shares]
+    camera = camera_track(scene.camera, times, scene.height, scene.width)
     instants = place_all(scene, sprites, times)
-    return np.mean([_picture(scene, each, camera, t, light) for each in instants], axis=0)
+    return np.mean([_picture(scene, each, camera, k) for k, each in enumerate(instants)], axis=0)
 
 
 def _picture(
-    scene: Scene, objects: Sequence[PlacedObject], camera: CameraTrack, t: int, light: Light
+    scene: Scene, objects: Sequence[PlacedObject], camera: CameraTrack, t: int
 ) -> np.ndarray:
-    """Linear color of one instant, [H, W, 3] float32."""
+    """Linear color of one instant, seen by camera t, [H, W, 3] float32."""
+    light = scene.light
     occluders = [Occluder(each) for each in objects]
     view = _view(scene, camera, t, CENTER)
     shade = ground_shade(view, occluders, sun_direction(light))
@@ -183,15 +201,10 @@ def _picture(
     return np.minimum(canvas, 1).mean(axis=0)
 
 
-def _lights(scene: Scene) -> list[Light]:
-    """The light of every frame: slow random changes of the sun's share and of brightness."""
-    light = scene.light
+def _brightness(scene: Scene) -> np.ndarray:
+    """Factor on the light of every frame, [T]: slow random changes around 1."""
     rng = np.random.default_rng((scene.seed, 3))
     u = np.array(scene.times())
     waves = 2 * np.pi * rng.uniform(1, 3, size=3)
     phases = 2 * np.pi * rng.random(3)
-    change = light.flicker * np.sin(u[:, None] * waves + phases).mean(axis=1)
-    return [
-        Light(light.azimuth, light.elevation, float(np.clip(light.ambient + c, 0.05, 0.95)))
-        for c in change
-    ]
+    return 1 + scene.light.flicker * np.sin(u[:, None] * waves + phases).mean(axis=1)

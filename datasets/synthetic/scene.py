@@ -94,7 +94,7 @@ class Light:
         azimuth: radians around the vertical, from where the sun shines; 0 = from the right.
         elevation: radians above the horizon.
         ambient: 0..1 share of light that comes from everywhere.
-        flicker: 0..1 depth of slow random changes of brightness.
+        flicker: 0..1 depth of slow random changes of brightness, as under passing clouds.
     """
 
     azimuth: float = 2.2
@@ -132,7 +132,8 @@ class Scene:
         height: H in pixels.
         width: W in pixels.
         blur: standard deviation of the lens' blur in pixels.
-        motion_blur: share of the time between frames that the shutter is open.
+        motion_blur: share of the time between frames that the shutter is open; truth is that of
+            the middle of this time.
         seed: of what the recipe drew.
         recipe: name of the recipe that made it.
         action: the clip's label for action recognition; "" = none.

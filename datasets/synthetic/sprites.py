@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,15 @@ def load_sprites(folder: str | os.PathLike[str] | None = None) -> dict[str, Spri
     Raises:
         ValueError: a file is missing or unreadable, or an entry does not fit the picture.
     """
-    folder = ATLAS if folder is None else Path(folder)
+    return dict(_read_package() if folder is None else _read_atlas(Path(folder)))
+
+
+@cache
+def _read_package() -> dict[str, Sprite]:
+    return _read_atlas(ATLAS)
+
+
+def _read_atlas(folder: Path) -> dict[str, Sprite]:
     entries = _read_entries(folder / "sprites.json")
     atlas = _read_picture(folder / "sprites.png")
     sprites: dict[str, Sprite] = {}
@@ -133,4 +142,5 @@ def _cut(entry: dict[str, Any], atlas: np.ndarray, folder: Path) -> Sprite:
     image[image[..., 3] == 0] = 0
     if not image[..., 3].any():
         raise ValueError(f"sprite {name!r} of {folder} is transparent; make the atlas again")
+    image.setflags(write=False)  # all clips share it
     return Sprite(name, plural, faces, natural_height, image, str(entry.get("source", "")))

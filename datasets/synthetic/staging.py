@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,8 @@ MARGIN = 0.12
 """Metres between objects that pass each other."""
 TRIES = 60
 CHECKS = tuple(np.linspace(0, 1, 13))
+SCREENS = {"house": 2.0, "cube": 1.7, "bus": 1.4}
+"""Heights in metres of what something small can hide behind."""
 
 BACKDROPS: tuple[Backdrop, ...] = (
     Backdrop("wood", "plaster", 5.0, (0.72, 0.52, 0.36), (0.78, 0.80, 0.82)),
@@ -49,7 +52,6 @@ class Stage:
         self.camera = camera
         self.aspect = aspect
         self.objects: list[ObjectSpec] = []
-        self.sprites: dict[str, Sprite] = {}
 
     def half_width(self, z: float) -> float:
         """Half of the ground's width in the picture at depth z, in metres."""
@@ -66,18 +68,9 @@ class Stage:
         z = self.rng.uniform(self.nearest(), FAR)
         return float(self.rng.uniform(-1, 1) * share * self.half_width(z)), float(z)
 
-    def sprite(self, name: str) -> Sprite:
-        if not self.sprites:
-            self.sprites = load_sprites()
-        return self.sprites[name]
-
-    def sprite_names(self) -> list[str]:
-        self.sprites = self.sprites or load_sprites()
-        return sorted(self.sprites)
-
     def radius(self, spec: ObjectSpec) -> float:
         """Radius of the ground that an object of unit size may cover, in metres."""
-        sprite = self.sprite(spec.category) if spec.sprite else None
+        sprite = load_sprites()[spec.category] if spec.sprite else None
         reach = [
             np.hypot(abs(part.center[0]) + part.half[0], abs(part.center[2]) + part.half[2])
             if part.solid != "ball"
@@ -112,15 +105,70 @@ class Stage:
                 return True
         return False
 
+    def add_passing(self, spec: ObjectSpec) -> bool:
+        """Let an object pass behind a large one, and be seen before and after; False = no room.
+
+        Args:
+            spec: without its motion; it is made small enough to be hidden.
+        """
+        rng = self.rng
+        spec = replace(spec, size=min(spec.size, 0.7, 0.55 / self.radius(spec)))
+        for _ in range(TRIES):
+            category = str(rng.choice(list(SCREENS)))
+            near, far = rng.uniform(self.nearest(), -0.3), rng.uniform(1.2, FAR)
+            x = float(rng.uniform(-0.25, 0.25) * self.half_width(near))
+            screen = replace(
+                random_solid(rng, category),
+                size=SCREENS[category],
+                yaw=0.0,
+                motion=Motion(start=(x, float(near)), end=(x, float(near))),
+            )
+            reach = float(rng.choice([-1, 1]) * 0.8 * self.half_width(far))
+            passing = Motion("occlude", (-reach, float(far)), (reach, float(far)))
+            hidden = self.with_motion(spec, passing)
+            if not self.fits(hidden):
+                continue
+            self.objects.append(hidden)
+            if self.fits(screen):
+                self.objects.append(screen)
+                return True
+            self.objects.pop()
+        return False
+
+    def add_follower(self, spec: ObjectSpec) -> bool:
+        """Let an object travel behind one that goes straight; False = there is none, or no room.
+
+        Args:
+            spec: without its motion.
+        """
+        for leader, first in enumerate(self.objects):
+            start, end = np.array(first.motion.start), np.array(first.motion.end)
+            way = float(np.linalg.norm(end - start))
+            if first.motion.program != "straight" or way < 1.5:
+                continue
+            gap = self.radius(spec) * spec.size + self.radius(first) * first.size + 0.35
+            back = (end - start) / way * gap
+            motion = Motion(
+                "follow",
+                tuple((start - back).tolist()),
+                tuple((end - back).tolist()),
+                leader=leader,
+            )
+            follower = self.with_motion(spec, motion)
+            if self.fits(follower):
+                self.objects.append(follower)
+                return True
+        return False
+
     def with_motion(self, spec: ObjectSpec, motion: Motion) -> ObjectSpec:
         """Turn an object into its direction and give it its motion."""
         yaw = spec.yaw
         if spec.sprite:
-            faces = self.sprite(spec.category).faces
+            faces = load_sprites()[spec.category].faces
             forward = motion.end[0] - motion.start[0]
             if faces and motion.start != motion.end:
                 yaw = 0.0 if (forward > 0) == (faces == "right") else float(np.pi)
-        return ObjectSpec(**{**vars(spec), "motion": motion, "yaw": yaw})
+        return replace(spec, motion=motion, yaw=yaw)
 
     def motion(self, program: str, radius: float) -> Motion:
         """Draw a path for a program; `radius` in metres keeps what enters out of the picture."""
@@ -189,10 +237,4 @@ def random_backdrop(rng: np.random.Generator) -> Backdrop:
         red, green, blue = np.clip(np.array(tint) * rng.uniform(0.95, 1.05, 3), 0, 1).tolist()
         return red, green, blue
 
-    return Backdrop(
-        chosen.floor,
-        chosen.wall,
-        chosen.wall_distance,
-        vary(chosen.tint),
-        vary(chosen.wall_tint),
-    )
+    return replace(chosen, tint=vary(chosen.tint), wall_tint=vary(chosen.wall_tint))

@@ -62,17 +62,14 @@ class View:
         x, y, z = self.rotation @ (center - self.center)
         if z <= -radius:
             return None
-        near = max(z - radius, 0.05)
-        reach = self.focal * radius / near + 1
-        middle = self.focal * x / max(z, 0.05), self.focal * y / max(z, 0.05)
         if z < radius + 0.05:
             return slice(0, self.height), slice(0, self.width)
-        return self.clip(
-            middle[0] + self.width / 2 - reach,
-            middle[1] + self.height / 2 - reach,
-            middle[0] + self.width / 2 + reach,
-            middle[1] + self.height / 2 + reach,
-        )
+        # (x + a) / (z + b) - x / z = (a - b x / z) / (z + b), where a^2 + b^2 <= radius^2
+        across = self.focal * radius * np.hypot(1, x / z) / (z - radius) + 1
+        down = self.focal * radius * np.hypot(1, y / z) / (z - radius) + 1
+        column = self.focal * x / z + self.width / 2
+        row = self.focal * y / z + self.height / 2
+        return self.clip(column - across, row - down, column + across, row + down)
 
     def clip(self, x0: float, y0: float, x1: float, y1: float) -> Window | None:
         """Cut a box in pixels to the picture."""

@@ -15,7 +15,8 @@ from vdit.datasets.synthetic.clip import RenderedClip
 from vdit.datasets.synthetic.clips import RenderedClips
 from vdit.datasets.synthetic.recipes import RECIPES, make_scene
 from vdit.datasets.synthetic.scene import VERSION
-from vdit.datasets.synthetic.writers.layouts import LAYOUTS
+from vdit.datasets.synthetic.writers.layouts import LAYOUTS, NEEDS
+from vdit.datasets.synthetic.writers.records import NamedClips
 
 
 def run(arguments: Namespace) -> None:
@@ -35,12 +36,15 @@ def run(arguments: Namespace) -> None:
     clips = RenderedClips(arguments.recipe, arguments.count, arguments.seed, *size)
     root = Path(arguments.output)
     start = time.perf_counter()
-    LAYOUTS[arguments.layout](_named(clips, arguments.workers), root, arguments.split)
+    written: list[str] = []
+    fitting = _fitting(_named(clips, arguments.workers), arguments.layout, written)
+    LAYOUTS[arguments.layout](fitting, root, arguments.split)
     summary = {
         "folder": str(root),
         "recipe": arguments.recipe,
         "layout": arguments.layout,
-        "clips": arguments.count,
+        "clips": len(written),
+        "left_out": arguments.count - len(written),
         "first_seed": arguments.seed,
         "renderer_version": VERSION,
         "seconds": round(time.perf_counter() - start, 2),
@@ -49,9 +53,11 @@ def run(arguments: Namespace) -> None:
         print(json.dumps(summary))
     else:
         print(
-            f"{root}: {arguments.count} clips of {arguments.recipe!r} as {arguments.layout}, "
+            f"{root}: {len(written)} clips of {arguments.recipe!r} as {arguments.layout}, "
             f"renderer version {VERSION}, {summary['seconds']} s"
         )
+        if summary["left_out"]:
+            print(f"left out: {summary['left_out']}, whose objects no sentence tells apart")
 
 
 def _named(clips: RenderedClips, workers: int) -> Iterator[tuple[str, RenderedClip]]:
@@ -61,6 +67,17 @@ def _named(clips: RenderedClips, workers: int) -> Iterator[tuple[str, RenderedCl
         for index, clip in enumerate(loader):
             yield f"{clips.recipe}-{clips.first_seed + index:06d}", clip
             progress.update()
+
+
+def _fitting(
+    clips: NamedClips, layout: str, written: list[str]
+) -> Iterator[tuple[str, RenderedClip]]:
+    """Leave out clips that have no sentences that the layout needs; `written` lists the others."""
+    needs = NEEDS.get(layout)
+    for name, clip in clips:
+        if needs is None or needs(clip):
+            written.append(name)
+            yield name, clip
 
 
 def _list_recipes(as_json: bool) -> None:

@@ -46,7 +46,8 @@ def write_captions(
     Args:
         facts: of its objects, in the order of the scene.
         rng: chooses what is said and how.
-        per_kind: most captions of each kind; a scene may have nothing to say of some kinds.
+        per_kind: most captions of each kind, beside one more for each object that they leave out;
+            a scene may have nothing to say of some kinds.
         plurals: of nouns, where they are known.
 
     Returns:
@@ -55,16 +56,20 @@ def write_captions(
     if not facts:
         return ()
     world = World.of(facts)
+    statements = {kind: list(_STATEMENTS[kind](world)) for kind in KINDS}
+    chosen = [
+        (kind, statement) for kind in KINDS for statement in _draw(statements[kind], rng, per_kind)
+    ]
+    if per_kind > 0:
+        chosen += _name_the_rest(statements, chosen, len(facts), rng)
     captions: dict[str, Caption] = {}
-    for kind in KINDS:
-        statements = list(_STATEMENTS[kind](world))
-        for meaning, verdicts in _draw(statements, rng, per_kind):
-            objects = tuple(int(i) for i in np.flatnonzero(verdicts > 0))
-            if kind == "several":
-                text = word_several(meaning, len(objects), plurals or {}, rng)
-            else:
-                text = word_one(meaning, rng)
-            captions.setdefault(text, Caption(text, kind, objects))
+    for kind, (meaning, verdicts) in sorted(chosen, key=lambda pair: KINDS.index(pair[0])):
+        objects = tuple(int(i) for i in np.flatnonzero(verdicts > 0))
+        if kind == "several":
+            text = word_several(meaning, len(objects), plurals or {}, rng)
+        else:
+            text = word_one(meaning, rng)
+        captions.setdefault(text, Caption(text, kind, objects))
     return tuple(captions.values())
 
 
@@ -79,6 +84,25 @@ def _draw(statements: list[Statement], rng: np.random.Generator, count: int) -> 
         group = groups[names[int(rng.integers(len(names)))]]
         drawn.append(group.pop(int(rng.integers(len(group)))))
     return drawn
+
+
+def _name_the_rest(
+    statements: Mapping[str, list[Statement]],
+    chosen: Sequence[tuple[str, Statement]],
+    count: int,
+    rng: np.random.Generator,
+) -> Iterator[tuple[str, Statement]]:
+    """Choose a statement on each of `count` objects that none chosen yet names alone."""
+    named = {int(v.argmax()) for _, (_, v) in chosen if (v > 0).sum() == 1}
+    for index in sorted(set(range(count)) - named):
+        on_it = [
+            (kind, statement)
+            for kind, each in statements.items()
+            for statement in each
+            if statement[1][index] > 0 and (statement[1] > 0).sum() == 1
+        ]
+        if on_it:
+            yield on_it[int(rng.integers(len(on_it)))]
 
 
 def _names_one(verdicts: Verdicts) -> np.ndarray:

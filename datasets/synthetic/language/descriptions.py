@@ -13,16 +13,17 @@ from itertools import combinations
 
 import numpy as np
 
+from vdit.datasets.synthetic.catalog import CATEGORIES
 from vdit.datasets.synthetic.language.facts import Facts, Orders, compare
 from vdit.datasets.synthetic.language.grammar import Meaning, Phrase
-from vdit.datasets.synthetic.materials import FINISHES, PATTERNS
+from vdit.datasets.synthetic.materials import FINISHES, PATTERNS, second_color
 
 Verdicts = np.ndarray
 Statement = tuple[Meaning, Verdicts]
 
 ANY = "object"
 """The noun that fits everything."""
-LATERAL_REACH = 0.4
+LATERAL_REACH = 0.25
 """Of the picture's width, within which a thing is in front of or behind another."""
 NEIGHBOR_RATIO = 1.4
 """Of distances, for one to be the closest to a landmark, in every frame."""
@@ -34,6 +35,14 @@ _SIMILAR_COLORS = frozenset(
         *("green cyan", "white gray", "black gray", "blue purple"),
     )
 )
+
+# Whatever their finish, they have parts of steel or glass.
+_PARTLY_SHINY = frozenset(
+    name
+    for name, each in CATEGORIES.items()
+    if any(part.role in ("steel", "glass") for part in each.parts)
+)
+_ALSO_COLORED = {"house": "brown", "boat": "white", "robot": "gray"}  # roof, sail, limbs
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +119,15 @@ def _is_word(each: Facts, word: str) -> int:
     if word in PATTERNS:
         return 1 if each.pattern == word else -1
     if word in FINISHES:
-        return 1 if each.finish == word else 0 if each.finish != "matte" else -1
+        if each.finish == word:
+            return 1
+        return -1 if each.finish == "matte" and each.category not in _PARTLY_SHINY else 0
     if each.color == word:
         return 1
-    return 0 if frozenset((each.color, word)) in _SIMILAR_COLORS else -1
+    shown = {each.color, _ALSO_COLORED.get(each.category, each.color)}
+    if each.pattern != "plain":
+        shown.add(second_color(each.color))
+    return 0 if word in shown or any({color, word} in _SIMILAR_COLORS for color in shown) else -1
 
 
 def phrases_of(each: Facts) -> Iterator[Phrase]:

@@ -26,7 +26,9 @@ SPEED_RATIO = 1.5
 ONSET_MARGIN = 0.15
 """Of the clip, between two objects that start to move."""
 MIN_FRAMES = 3
-"""In which an object has to be visible to be named, or all of a shorter clip."""
+"""In which an object has to be seen clearly to be named, or all of a shorter clip."""
+MIN_SIDE = 0.03
+"""Of the picture's longer side: width and height of a visible part that is seen clearly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +43,12 @@ class Facts:
         sprite: a picture, whose surface has no words.
         size: "big" or "small" against all others of its category, "" = neither clearly.
         centers: [T, 2] middle of the visible part over the picture's (width, height), NaN = hidden.
+        clear: [T] bool, where enough of it is seen to recognize it.
         depths: [T] metres along the optical axis.
         heights: [T] metres.
         places: [T, 3] middle in the world, in metres.
         motions: verdicts on "left", "right", "away", "closer", "moves", "still", "bounce",
-            "circle", "spin", "grow", "shrink", "start", "stop", "enter" and "leave".
+            "circle", "spin", "grow", "shrink", "start", "stop", "enter", "leave" and "occlude".
         program: name of the motion program.
         travel: metres of its path over the ground.
         top_speed: metres of its fastest step between frames.
@@ -61,6 +64,7 @@ class Facts:
     sprite: bool
     size: str
     centers: np.ndarray
+    clear: np.ndarray
     depths: np.ndarray
     heights: np.ndarray
     places: np.ndarray
@@ -79,7 +83,7 @@ class Facts:
 
     @cached_property
     def can_be_named(self) -> bool:
-        return int(self.visible.sum()) >= min(MIN_FRAMES, len(self.visible))
+        return int(self.clear.sum()) >= min(MIN_FRAMES, len(self.clear))
 
     @property
     def direction(self) -> str:
@@ -126,6 +130,7 @@ def observe(
     extent = np.array([scene.width, scene.height])
     visible = np.asarray((boxes[..., 2:] > boxes[..., :2]).all(axis=-1))
     middles = (boxes[..., :2] + boxes[..., 2:]) / 2 / extent
+    clear = np.asarray((boxes[..., 2:] - boxes[..., :2]).min(axis=-1) >= MIN_SIDE * extent.max())
     centers = np.where(visible[..., None], middles, np.nan)
     inside = np.asarray(((boxes[..., :2] > 1) & (boxes[..., 2:] < extent - 1)).all(axis=-1))
     pose = camera.world_to_camera
@@ -136,7 +141,9 @@ def observe(
         seen = positions[i] @ pose[0, :, :3].T + pose[0, :, 3]
         path = Path.of(positions[i], seen, camera.intrinsics[0, 0, 0] / scene.width)
         lift = -positions[i, :, 1] - sizes[i] / 2
-        motions = judge_motions(spec, path, lift, sizes[i], zoom[i], visible[i], inside[i])
+        motions = judge_motions(
+            spec, path, lift, sizes[i], zoom[i], visible[i], clear[i], inside[i]
+        )
         facts.append(
             Facts(
                 category=spec.category,
@@ -146,6 +153,7 @@ def observe(
                 sprite=spec.sprite,
                 size="",
                 centers=centers[i],
+                clear=clear[i],
                 depths=depths[i],
                 heights=sizes[i],
                 places=positions[i],

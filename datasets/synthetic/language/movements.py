@@ -91,6 +91,7 @@ def judge_motions(
     sizes: np.ndarray,
     zoom: np.ndarray,
     visible: np.ndarray,
+    clear: np.ndarray,
     inside: np.ndarray,
 ) -> dict[str, int]:
     """Judge everything that can be said about an object's motion.
@@ -102,6 +103,7 @@ def judge_motions(
         sizes: [T] heights in metres.
         zoom: [T] pixels per metre at the object's depth.
         visible: [T] bool, where any of the object is seen.
+        clear: [T] bool, where enough of it is seen to recognize it.
         inside: [T] bool, where the visible part does not touch the picture's border.
 
     Returns:
@@ -127,8 +129,9 @@ def judge_motions(
     if visible.sum() < max(3, len(visible) // 3):
         verdicts = {name: min(verdict, 0) for name, verdict in verdicts.items()}
     verdicts |= {
-        "enter": _crossing(spec, "enter", moves, visible, bool(inside[0])),
-        "leave": _crossing(spec, "leave", moves, visible[::-1], bool(inside[-1])),
+        "enter": _crossing(spec, "enter", moves, visible, inside),
+        "leave": _crossing(spec, "leave", moves, visible[::-1], inside[::-1]),
+        "occlude": _occlusion(spec, visible, clear),
     }
     return verdicts if len(visible) >= 3 else dict.fromkeys(verdicts, 0)
 
@@ -190,9 +193,19 @@ def _growth(ratio: float, zoom: float) -> int:
 
 
 def _crossing(
-    spec: ObjectSpec, program: str, moves: int, visible: np.ndarray, is_inside: bool
+    spec: ObjectSpec, program: str, moves: int, visible: np.ndarray, inside: np.ndarray
 ) -> int:
-    """Whether it crosses the picture's border; for "leave" with `visible` in reverse."""
+    """Whether it comes into the picture; for "leave" with [T] `visible` and `inside` in reverse."""
     if spec.motion.program == program:
         return int(moves > 0 and not visible[0] and visible[-1])
-    return -1 if visible[0] and (is_inside or moves < 0) else 0
+    is_in = visible if moves < 0 else inside & visible
+    comes_back = (np.diff(is_in.astype(int)) > 0).any() or (np.diff(visible.astype(int)) > 0).any()
+    return -1 if is_in[0] and not comes_back else 0
+
+
+def _occlusion(spec: ObjectSpec, visible: np.ndarray, clear: np.ndarray) -> int:
+    """Whether something hides it for a while."""
+    if clear.all():
+        return -1
+    hides = spec.motion.program == "occlude" and not visible.all()
+    return int(hides and clear[0] and clear[-1])

@@ -104,6 +104,12 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "leaving the scene",
         "that move{s} out of the frame",
     ),
+    "occlude": (
+        "that disappear{s} for a while",
+        "that vanish{es} and appear{s} again",
+        "that go{es} out of sight and come{s} back",
+        "that {is} hidden for a while",
+    ),
 }
 """What follows the noun, for one object and for several."""
 
@@ -175,7 +181,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "next to": (
         "the {n} closest to the {m}",
         "the {n} nearest to the {m}",
-        "the {n} right next to the {m}",
+        "the {n} that is closest to the {m}",
     ),
     "follows": (
         "the {n} that follows the {m}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from vdit.datasets.synthetic.clip import RenderedClip
 from vdit.datasets.synthetic.writers.a2d import write_a2d
 from vdit.datasets.synthetic.writers.cityscapes import write_cityscapes
 from vdit.datasets.synthetic.writers.davis import (
@@ -12,6 +13,7 @@ from vdit.datasets.synthetic.writers.davis import (
     write_ref_davis,
     write_ref_davis_converted,
 )
+from vdit.datasets.synthetic.writers.expressions import list_for_object, list_single
 from vdit.datasets.synthetic.writers.folders import write_class_folders
 from vdit.datasets.synthetic.writers.jhmdb import write_jhmdb
 from vdit.datasets.synthetic.writers.mevis import write_mevis
@@ -54,3 +56,17 @@ LAYOUTS: dict[str, Write] = {
     "class-folders": write_class_folders,
 }
 """Each takes (name, clip) pairs, the root of the tree and the split."""
+
+
+def _names_all(clip: RenderedClip) -> bool:
+    return all(list_for_object(clip, k) for k in range(clip.num_objects))
+
+
+NEEDS: dict[str, Callable[[RenderedClip], bool]] = {
+    "ref-youtube-vos": lambda clip: bool(list_single(clip)),
+    "mevis": lambda clip: bool(clip.captions),
+    "ref-davis": _names_all,
+    "ref-davis-converted": _names_all,
+    "jhmdb": lambda clip: bool(list_for_object(clip, 0)),
+}
+"""What a clip has to have for a layout, mostly sentences that name an object alone."""

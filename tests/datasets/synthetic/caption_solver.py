@@ -139,6 +139,11 @@ CLAUSES = (
         r"leaves? the picture|goe?s? out of view|leaving the scene|moves? out of the frame",
         lambda clip, i: clip.visible[i, 0] and not clip.visible[i, -1],
     ),
+    (
+        r"disappears? for a while|hidden for a while|vanish(es)? and appears? again"
+        r"|goe?s? out of sight and comes? back",
+        lambda clip, i: clip.visible[i, 0] and clip.visible[i, -1] and not clip.visible[i].all(),
+    ),
     (r"(goe?s?|moving|travels?) (in|along) a circle|circles? around", Clip.circles),
     (r"(moves?|moving|heads?|travels?) to the left|going left", "left"),
     (r"(moves?|moving|heads?|travels?) to the right|going right", "right"),
@@ -287,7 +292,7 @@ def _related(text, clip, named, landmarks):
     for pattern, holds in RELATIONS:
         if re.search(pattern, text):
             return {i for i in others if holds(clip, i, landmark)}
-    if not re.search(r"X (closest to|nearest to|right next to) the Y", text):
+    if not re.search(r"X (that is closest to|closest to|nearest to) the Y", text):
         raise ValueError(f"unknown relation in {text!r}")
     gaps = np.linalg.norm(clip.positions - clip.positions[landmark], axis=2).mean(axis=1)
     return {min(others, key=gaps.__getitem__)}

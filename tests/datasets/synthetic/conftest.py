@@ -1,8 +1,10 @@
-"""A tiny clip made by hand, so that what reads clips is tested without the renderer."""
+"""A tiny clip made by hand, so that what reads clips is tested without the renderer; helpers."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +124,23 @@ def empty_clip():
     return dataclasses.replace(
         clip, instances=np.zeros_like(clip.instances), amodal=np.zeros_like(clip.amodal)
     )
+
+
+def load_beside(name):
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def solver():
+    """Reads sentences back."""
+    return load_beside("caption_solver")
+
+
+@pytest.fixture(scope="session")
+def worlds():
+    """Makes objects, cameras and boxes without the renderer."""
+    return load_beside("caption_worlds")

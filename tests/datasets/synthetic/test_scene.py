@@ -1,6 +1,7 @@
 """Motions, cameras and recipes do what their names say."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from vdit.datasets.synthetic.scene import (
     VERSION,
     Backdrop,
     CameraPath,
+    Light,
     Motion,
     ObjectSpec,
     Scene,
 )
 from vdit.datasets.synthetic.textures import FLOORS, WALLS, sample
+from vdit.datasets.synthetic.view import View
 
 TIMES = np.linspace(0, 1, 9).tolist()
 
@@ -120,6 +123,72 @@ def test_what_recipes_promise():
         assert len(referring.objects) >= 2
 
 
+def test_what_passes_behind_is_seen_before_and_after():
+    scenes = [make_scene("motion-type", seed, 16, 64, 64) for seed in range(60)]
+    hidden = [scene for scene in scenes if scene.action == "occlude"]
+    assert len(hidden) >= 3
+    for scene in hidden:
+        seen = render(scene, num_tracks=0).masks[0].sum(axis=(1, 2))
+        assert seen[0] > 8
+        assert seen[-1] > 8
+        assert seen.min() == 0
+
+
+def test_recipes_vary_light_and_shutter():
+    scenes = [make_scene("tracking", seed) for seed in range(40)]
+    assert 5 < sum(scene.motion_blur > 0 for scene in scenes) < 35
+    assert 1 < sum(scene.light.flicker > 0 for scene in scenes) < 20
+
+
+def test_motion_blur_smears_what_moves_and_leaves_the_truth():
+    balls = tuple(
+        ObjectSpec("ball", motion=Motion("straight", (x, 0.0), (x + way, 0.0)))
+        for x, way in ((-2.0, 3.0), (1.5, 0.0))
+    )
+    scene = Scene(balls, num_frames=5, height=64, width=64)
+    sharp, blurred = render(scene), render(replace(scene, motion_blur=1.0))
+    assert np.array_equal(sharp.instances, blurred.instances)
+    changed = (sharp.frames[2] != blurred.frames[2]).any(axis=-1)
+    rim = sharp.masks[0, 2] ^ np.roll(sharp.masks[0, 2], 1, axis=1)
+    assert changed[rim].mean() > 0.7
+    assert not changed[sharp.masks[1, 2]].any()
+    pan = replace(scene, camera=CameraPath("pan", amount=20.0), objects=())
+    assert (render_frames(pan) != render_frames(replace(pan, motion_blur=1.0))).mean() > 0.3
+
+
+@pytest.mark.parametrize(("azimuth", "side"), [(0.6, -1), (2.6, 1)])
+def test_shadows_fall_away_from_the_sun(azimuth, side):
+    light = Light(azimuth=azimuth, elevation=0.7)
+    empty = Scene((), light=light, num_frames=1, height=64, width=64)
+    clip = render(replace(empty, objects=(ObjectSpec("ball", size=1.2),)), num_tracks=0)
+    darker = render_frames(empty)[0].astype(int) - clip.frames[0] > 12
+    _, columns = np.nonzero(darker.all(axis=-1) & (clip.instances[0] == 0))
+    assert len(columns) > 20
+    assert side * (columns.mean() - 32) > 3
+
+
+def test_flicker_changes_the_brightness_of_all():
+    scene = Scene((ObjectSpec("cube"),), num_frames=8, height=32, width=32)
+    steady = render_frames(scene).mean(axis=(1, 2, 3))
+    assert np.ptp(steady) == 0
+    flickering = render_frames(replace(scene, light=Light(flicker=0.25))).mean(axis=(1, 2, 3))
+    assert 0.03 < np.ptp(flickering) / steady[0] < 0.3
+
+
+def test_windows_hold_all_that_balls_cover(monkeypatch):
+    """Far from the axis a ball's picture is wider than its radius over its depth."""
+    balls = tuple(
+        ObjectSpec("ball", size=size, motion=Motion(start=(x, z)))
+        for x, z, size in ((3.6, 2.6, 0.6), (-3.7, 2.5, 0.4), (0.0, 2.0, 0.3))
+    )
+    scene = Scene(balls, num_frames=1, height=720, width=1280)
+    cut = render(scene, num_tracks=0).amodal
+    monkeypatch.setattr(
+        View, "window_of_ball", lambda self, *_: (slice(0, self.height), slice(0, self.width))
+    )
+    assert np.array_equal(cut, render(scene, num_tracks=0).amodal)
+
+
 def test_objects_do_not_run_into_each_other():
     for seed in range(20):
         clip = render(make_scene("referring", seed, 6, 48, 64), num_tracks=0)
@@ -154,6 +223,16 @@ def test_every_category_is_seen_and_stands_on_the_ground():
 def test_errors():
     with pytest.raises(ValueError, match=r"expected a category among .*; got 'unicorn'"):
         render_frames(Scene((ObjectSpec("unicorn"),), num_frames=1))
+    for field, word in (("color", "teal"), ("pattern", "plaid"), ("finish", "wet")):
+        with pytest.raises(ValueError, match=rf"expected a {field} among .*; got '{word}'"):
+            render_frames(Scene((ObjectSpec("ball", **{field: word}),), num_frames=1))
+    with pytest.raises(ValueError, match=r"expected a motion program among .*; got 'fly'"):
+        render_frames(Scene((ObjectSpec("ball", motion=Motion("fly")),), num_frames=1))
+    for field in ("floor", "wall"):
+        with pytest.raises(ValueError, match=rf"expected a {field} among .*; got 'lava'"):
+            render_frames(Scene((), backdrop=Backdrop(**{field: "lava"}), num_frames=1))
+    with pytest.raises(ValueError, match="at most 255 objects, got 256"):
+        render_frames(Scene((ObjectSpec("ball"),) * 256, num_frames=1))
     with pytest.raises(ValueError, match=r"expected a recipe among .*; got 'soup'"):
         make_scene("soup", 0)
     with pytest.raises(ValueError, match="expected seed >= 0"):

@@ -88,6 +88,14 @@ def test_sprites_are_cropped_and_clear_where_they_are_transparent():
         )
 
 
+def test_sprites_are_read_once_and_nobody_can_change_them():
+    first = load_sprites()
+    cat = first.pop("cat")
+    assert load_sprites()["cat"] is cat
+    with pytest.raises(ValueError, match="read-only"):
+        cat.image[0] = 0
+
+
 def test_sprites_do_not_overlap_in_the_atlas():
     entries = json.loads((ATLAS / "sprites.json").read_text())
     with Image.open(ATLAS / "sprites.png") as picture:

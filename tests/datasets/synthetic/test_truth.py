@@ -10,6 +10,8 @@ from vdit.datasets.synthetic.cameras import project
 from vdit.datasets.synthetic.clips import RenderedClips
 from vdit.datasets.synthetic.recipes import RECIPES, make_scene
 from vdit.datasets.synthetic.render import render
+from vdit.datasets.synthetic.scene import ObjectSpec, Scene
+from vdit.datasets.synthetic.sprites import load_sprites
 
 NAMES = sorted(set(RECIPES) - {"image"})
 SCENES = 500
@@ -106,15 +108,16 @@ def test_points_have_the_depth_of_what_is_seen(clips):
 
 
 def test_hidden_points_are_behind_something(clips):
-    hidden = 0
+    hidden = behind = 0
     for clip in clips:
         tracks = clip.tracks
         inside = ((tracks.positions >= 1) & (tracks.positions < (55, 39))).all(axis=-1)
         for p, t in np.argwhere(inside & ~tracks.visible & (tracks.depths > 0)):
             x, y = np.floor(tracks.positions[p, t]).astype(int)
-            assert neighbors(clip.depth[t], y, x).min() < tracks.depths[p, t] + 0.05
+            behind += neighbors(clip.depth[t], y, x).min() < tracks.depths[p, t] + 0.05
             hidden += 1
     assert hidden > 50
+    assert behind / hidden > 0.99, "what is thinner than a pixel may hide a point"
 
 
 def test_flow_moves_points_along_their_tracks(clips):
@@ -172,6 +175,20 @@ def test_one_seed_gives_the_same_bytes_on_any_number_of_workers(recipe):
     loader = DataLoader(clips, batch_size=None, num_workers=2)
     assert [digest(clip) for clip in loader] == here
     assert len({pair[0] for pair in here}) == 6
+
+
+@pytest.mark.parametrize("name", ["cat", "bicycle", "umbrella"])
+def test_sprites_cover_what_is_opaque_in_their_picture(name):
+    scene = Scene((ObjectSpec(name, color="", size=2.5, sprite=True),), num_frames=1)
+    mask = render(scene, num_tracks=0).masks[0, 0]
+    rows, columns = np.nonzero(mask)
+    mask = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    opaque = load_sprites()[name].image[..., 3] > 0.5
+    assert abs(mask.mean() - opaque.mean()) < 0.05
+    row, column = (
+        (np.indices(mask.shape).reshape(2, -1).T / mask.shape * opaque.shape).astype(int).T
+    )
+    assert (opaque[row, column] == mask.ravel()).mean() > 0.9
 
 
 def test_frames_show_what_the_masks_say():
