@@ -15,6 +15,7 @@ from torch import Tensor
 from vdit.build import load_model
 from vdit.masks import masks_to_boxes_xyxy
 from vdit.measure import Stopwatch
+from vdit.memory import return_free_memory
 from vdit.models.backbones.base import Encoded
 from vdit.models.image_encoder import IMAGENET_MEAN
 from vdit.models.vdit import VDIT
@@ -125,15 +126,18 @@ class ReferringSegmenter:
                 batch = self._batch(
                     [frame.image for frame in window.items], options.short_side or self.short_side
                 )
+                return_free_memory()
                 encoded = self._encode(batch, window, cache, options)
                 cache = _tail(encoded, options.overlap)
                 with self.stopwatch.measure("features"):
                     generator = _generator(options.seed, window.start, self.device)
                     shared = self.model.start(encoded, generator)
-                masks = [
-                    track.advance(batch, shared, window, options.keep_queries, self.stopwatch)
-                    for track in tracks
-                ]
+                masks = []
+                for track in tracks:
+                    return_free_memory()
+                    masks.append(
+                        track.advance(batch, shared, window, options.keep_queries, self.stopwatch)
+                    )
                 del encoded, shared
             first = max(window.num_known - options.overlap, 0)
             last = len(window.items) - (0 if window.is_last else options.overlap)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from vdit.build import quiet_libraries
 from vdit.measure import peak_memory
+from vdit.memory import map_large_blocks
 from vdit.prediction import FramePrediction
 from vdit.segment_options import SegmentOptions, check_prompts
 from vdit.segment_output import UNTRAINED_NOTE, SegmentationWriter
@@ -69,6 +70,7 @@ def load_segmenter(arguments: Namespace) -> ReferringSegmenter:
             f"expected a CUDA device for {arguments.device!r}, none is visible to torch"
         )
     quiet_libraries()
+    map_large_blocks()
     return ReferringSegmenter.from_pretrained(
         arguments.model, device=arguments.device, dtype=getattr(torch, arguments.dtype)
     )
