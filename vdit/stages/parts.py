@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,14 @@ def fresh_networks(folder: Path, seed: int, architecture: Architecture = MINI) -
     tokenizers = load_parts(folder, ["tokenizer", "roberta_tokenizer"])
     torch.manual_seed(seed)
     text = tokenizers["tokenizer"]
-    architecture.text_encoder.update(
-        vocab_size=len(text), bos_token_id=text.bos_token_id, eos_token_id=text.eos_token_id
-    )
-    architecture.roberta.update(vocab_size=len(tokenizers["roberta_tokenizer"]))
+    text_encoder = {
+        **architecture.text_encoder,
+        "vocab_size": len(text),
+        "bos_token_id": text.bos_token_id,
+        "eos_token_id": text.eos_token_id,
+    }
+    roberta = {**architecture.roberta, "vocab_size": len(tokenizers["roberta_tokenizer"])}
+    architecture = replace(architecture, text_encoder=text_encoder, roberta=roberta)
     return build_networks(architecture) | tokenizers
 
 
