@@ -58,6 +58,7 @@ REQUIRED = [
     "pyyaml>=6",
     "safetensors>=0.8",
     "scipy>=1.14",
+    "tokenizers>=0.22",
     "tqdm>=4.66",
     "transformers>=5.20,<6",
 ]
