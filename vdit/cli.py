@@ -203,7 +203,9 @@ def _add_data(commands: Commands) -> None:
 
 def _add_train(commands: Commands) -> None:
     parser = commands.add_parser("train", help="train one stage of a model, in pieces")
-    parser.add_argument("config", metavar="CONFIG", help="YAML file, such as configs/mini/1_autoencoder.yaml")
+    parser.add_argument(
+        "config", metavar="CONFIG", help="YAML, such as configs/mini/4_diffusion.yaml"
+    )
     parser.add_argument(
         "changes", nargs="*", metavar="KEY=VALUE", help="changes of it, such as run.steps=100"
     )
