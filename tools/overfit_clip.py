@@ -13,35 +13,22 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vdit.boxes import xyxy_to_cxcywh
 from vdit.build import load_model, trained_names
 from vdit.commands.demo import choose_captions
 from vdit.datasets.synthetic.clip import Caption, RenderedClip
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
-from vdit.masks import masks_to_boxes_xyxy
 from vdit.metrics.davis import contour_accuracy, region_similarity
 from vdit.segment_options import SegmentOptions
 from vdit.segmenter import ReferringSegmenter
-from vdit.structures import Target, VideoBatch
+from vdit.stages.clips import target_of
+from vdit.structures import VideoBatch
 from vdit.training.criterion import Criterion
 from vdit.training.matcher import TemporalMatcher
 from vdit.visualize import contact_sheet, draw_legend, object_colors, overlay_masks
 
 HEIGHT, WIDTH = 96, 128
 NOTE = "fitted to this clip"
-
-
-def targets_of(clip: RenderedClip, index: int) -> Target:
-    """Describe one object of a clip as the truth of one caption."""
-    masks = clip.masks[index]
-    boxes = torch.from_numpy(masks_to_boxes_xyxy(masks)).float() / torch.tensor([WIDTH, HEIGHT] * 2)
-    return Target(
-        boxes_cxcywh=xyxy_to_cxcywh(boxes)[None],
-        masks=torch.from_numpy(masks)[None],
-        valid=torch.from_numpy(masks.any(axis=(1, 2)))[None],
-        size=(HEIGHT, WIDTH),
-    )
 
 
 def fit(clip: RenderedClip, captions: list[Caption], steps: int) -> ReferringSegmenter:
@@ -53,7 +40,7 @@ def fit(clip: RenderedClip, captions: list[Caption], steps: int) -> ReferringSeg
     mask = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.bool)
     batch = VideoBatch(video[None], mask, [(HEIGHT, WIDTH)])
     encoded = model.encode(batch.video)
-    targets = [targets_of(clip, caption.objects[0]) for caption in captions]
+    targets = [target_of(clip, caption, np.arange(len(clip.frames))) for caption in captions]
     matcher, criterion = TemporalMatcher(), Criterion()
     wanted = set(trained_names(model))
     parameters = [p for name, p in model.named_parameters() if name in wanted]

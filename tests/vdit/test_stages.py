@@ -8,6 +8,7 @@ import torch
 
 from vdit import ReferringSegmenter
 from vdit.cli import main
+from vdit.stages import clips as clips_module
 from vdit.stages.clips import ClipConfig, TrainingClips, choose_frames
 
 DATA = ["data.height=32", "data.width=48", "data.rendered=3", "data.frames=2"]
@@ -105,3 +106,16 @@ def test_frames_stay_inside():
             assert frames.max() < rendered
             steps |= set(np.diff(frames).tolist())
         assert len(steps) <= max((rendered - 1) // max(count - 1, 1), 1)
+
+
+def test_a_clip_without_a_sentence_is_drawn_again(monkeypatch):
+    choose, calls = clips_module.choose_captions, []
+
+    def nothing_at_first(*words):
+        calls.append(words)
+        return [] if len(calls) == 1 else choose(*words)
+
+    monkeypatch.setattr(clips_module, "choose_captions", nothing_at_first)
+    example = TrainingClips(ClipConfig(height=48, width=64, rendered=3, frames=2), seed=1)[0]
+    assert len(calls) == 2
+    assert len(example.captions) == len(example.targets) >= 1

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vdit.boxes import xyxy_to_cxcywh
 from vdit.datasets.synthetic.clip import Caption, RenderedClip
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
@@ -46,7 +47,7 @@ class ClipExample:
     Attributes:
         video: [T, 3, H, W] uint8.
         description: everything in the clip in one line, such as "a red ball and a blue car".
-        captions: sentences that name an object or nothing.
+        captions: sentences, at least one, each about one object that the frames show.
         targets: what each sentence names.
     """
 
@@ -71,11 +72,13 @@ class TrainingClips(Dataset[ClipExample]):
     def __getitem__(self, index: int) -> ClipExample:
         config = self.config
         rng = np.random.default_rng((self.seed, index, 7))
-        seed = FIRST_TRAINING_SEED + int(rng.integers(2**31))
-        scene = make_scene(config.recipe, seed, config.rendered, config.height, config.width)
-        clip = render(scene, num_tracks=0, captions_per_kind=2)
-        frames = choose_frames(rng, config.rendered, config.frames)
-        chosen = choose_captions(rng, clip, frames, config.captions)
+        chosen: list[Caption] = []
+        while not chosen:  # a few clips have no sentence about one object that these frames show
+            seed = FIRST_TRAINING_SEED + int(rng.integers(2**31))
+            scene = make_scene(config.recipe, seed, config.rendered, config.height, config.width)
+            clip = render(scene, num_tracks=0, captions_per_kind=2)
+            frames = choose_frames(rng, config.rendered, config.frames)
+            chosen = choose_captions(rng, clip, frames, config.captions)
         return ClipExample(
             video=torch.from_numpy(clip.frames[frames]).permute(0, 3, 1, 2).contiguous(),
             description=describe(clip),
@@ -118,8 +121,7 @@ def target_of(clip: RenderedClip, caption: Caption, frames: np.ndarray) -> Targe
     index = list(caption.objects)
     masks = torch.from_numpy(clip.masks[index][:, frames])
     boxes = torch.from_numpy(clip.boxes_xyxy[index][:, frames]) / torch.tensor([W, H, W, H])
-    center, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
-    return Target(torch.cat([center, size], dim=-1), masks, masks.any(dim=(2, 3)), (H, W))
+    return Target(xyxy_to_cxcywh(boxes), masks, masks.any(dim=(2, 3)), (H, W))
 
 
 def describe(clip: RenderedClip) -> str:

@@ -76,10 +76,9 @@ class ReferringStage(Stage):
         self.criterion = Criterion()
 
     def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
-        examples = [example for example in batch if example.captions]
-        targets = [target for example in examples for target in example.targets]
+        targets = [target for example in batch for target in example.targets]
         output = self._forward(
-            examples, lambda layers: [self.matcher(layer, targets) for layer in layers]
+            batch, lambda layers: [self.matcher(layer, targets) for layer in layers]
         )
         terms = self.criterion(output.layers, output.matches, output.mask_logits, targets)
         main = {name: value for name, value in terms.items() if not name[-1].isdigit()}
@@ -103,8 +102,6 @@ class ReferringStage(Stage):
         pictures, scores = [], []
         for index in range(NUM_SAMPLES):
             example = clips[index]
-            if not example.captions:
-                continue
             masks = self._forward([example], best_query).mask_logits[-1].numpy() > 0
             for k, target in enumerate(example.targets):
                 J = float(region_similarity(target.masks[0].numpy(), masks[k]).mean())
