@@ -29,7 +29,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("scores.json"))
     options = parser.parse_args()
     if options.fix is not None:
-        facts = fix_split(options.fix, "simple", count=100, num_frames=16, side=128)
+        kinds = ["category", "appearance", "spatial"]
+        facts = fix_split(options.fix, "simple", kinds, count=100, num_frames=16, side=96)
         print(json.dumps(facts))
         return
     quiet_libraries()

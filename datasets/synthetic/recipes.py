@@ -25,7 +25,17 @@ from vdit.datasets.synthetic.staging import (
 
 TRAVEL = ("straight", "straight", "bounce", "start", "stop", "enter", "leave", "circle")
 STANDING = ("still",)
-SIMPLE_CATEGORIES = ("ball", "cube", "cone", "car", "duck", "dog", "tree", "mushroom")
+SIMPLE_HEIGHTS = {
+    "ball": 1.25,
+    "cube": 1.05,
+    "cone": 1.5,
+    "car": 0.8,
+    "duck": 1.3,
+    "dog": 1.45,
+    "tree": 2.0,
+    "mushroom": 1.4,
+}
+"""Metres; at these heights all cover about as much of the picture."""
 SIMPLE_COLORS = ("red", "yellow", "green", "blue", "white", "black", "pink", "orange")
 SIMPLE_MOTIONS = ("still", "straight", "straight", "bounce", "circle")
 SHARE_OF_TWINS = 0.7
@@ -158,17 +168,20 @@ def _referring(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
 
 
 def _simple(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
-    """Two or three plain objects, often of one category: what a very small model can learn."""
-    camera = CameraPath(height=float(rng.uniform(1.9, 2.3)), distance=5.6, fov=48.0)
+    """Three plain objects of about one size, often two of one category, no two of one color."""
+    camera = CameraPath(height=float(rng.uniform(2.1, 2.5)), distance=5.6, fov=42.0)
     stage = Stage(rng, aspect, camera)
-    count = int(rng.integers(2, 4))
-    category = str(rng.choice(SIMPLE_CATEGORIES))
-    is_twin = rng.random() < SHARE_OF_TWINS
-    colors = rng.permutation(SIMPLE_COLORS)
-    for index in range(count):
-        name = category if index < 2 and is_twin else str(rng.choice(SIMPLE_CATEGORIES))
-        spec = replace(random_solid(rng, name, plain=1.0), color=str(colors[index]), finish="matte")
-        stage.add(spec, SIMPLE_MOTIONS if CATEGORIES[name].moves else STANDING)
+    categories = list(SIMPLE_HEIGHTS)
+    while len(stage.objects) < 3:  # now and then there is no room beside two others
+        stage.objects.clear()
+        names = rng.choice(categories, 3).tolist()
+        if rng.random() < SHARE_OF_TWINS:
+            names[1] = names[0]
+        for name, color in zip(names, rng.permutation(SIMPLE_COLORS)[:3], strict=True):
+            size = SIMPLE_HEIGHTS[name] * float(rng.uniform(0.9, 1.1))
+            spec = replace(random_solid(rng, name, plain=1.0), color=str(color), size=size)
+            moves = CATEGORIES[name].moves
+            stage.add(replace(spec, finish="matte"), SIMPLE_MOTIONS if moves else STANDING)
     return stage, ""
 
 
@@ -276,7 +289,7 @@ def _tracking(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
 
 RECIPES: dict[str, Recipe] = {
     "referring": Recipe(_referring, 24, 128, 128, "several objects, sentences of every kind"),
-    "simple": Recipe(_simple, 24, 128, 128, "two or three plain objects: for very small models"),
+    "simple": Recipe(_simple, 24, 128, 128, "three plain objects: for very small models"),
     "identical": Recipe(_identical, 24, 128, 128, "equal objects told apart only by motion"),
     "kubric-similar": Recipe(_kubric_similar, 16, 256, 256, "two identical balls that cross"),
     "movi-c": Recipe(_movi_c, 24, 256, 256, "look-alike of MOVi-C: static camera, all moving"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-VERSION = "1"
+VERSION = "2"
 """Changes whenever the same seed gives other bytes; written into everything rendered."""
 
 FRAMES_PER_SECOND = 12.0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vdit.evaluation.referring_clips import ClipCase, score_clips
+from vdit.datasets.synthetic.language.captions import KINDS
 from vdit.stages.heldout import fix_split, load_cases
 
 
@@ -71,7 +72,7 @@ def test_too_few_clips(cases):
 
 def test_a_split_gives_the_same_clips_or_says_so(tmp_path):
     path = tmp_path / "split.json"
-    facts = fix_split(path, "simple", count=4, num_frames=3, side=48)
+    facts = fix_split(path, "simple", list(KINDS), count=4, num_frames=3, side=48)
     assert 0 <= facts["twins"] <= 1
     assert 0 < facts["median_area"] < 0.5
     cases = load_cases(path)

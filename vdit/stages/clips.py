@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset
 
 from vdit.boxes import xyxy_to_cxcywh
 from vdit.datasets.synthetic.clip import Caption, RenderedClip
+from vdit.datasets.synthetic.language.captions import KINDS
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
 from vdit.structures import Target
@@ -30,6 +32,7 @@ class ClipConfig:
         height: H in pixels.
         width: W in pixels.
         captions: sentences taken of a clip.
+        kinds: of sentences, as `vdit.datasets.synthetic.language.captions.KINDS`.
     """
 
     recipe: str = "simple"
@@ -38,6 +41,7 @@ class ClipConfig:
     height: int = 128
     width: int = 128
     captions: int = 3
+    kinds: list[str] = field(default_factory=lambda: list(KINDS))
 
 
 @dataclass
@@ -78,7 +82,8 @@ class TrainingClips(Dataset[ClipExample]):
             scene = make_scene(config.recipe, seed, config.rendered, config.height, config.width)
             clip = render(scene, num_tracks=0, captions_per_kind=2)
             frames = choose_frames(rng, config.rendered, config.frames)
-            chosen = choose_captions(rng, clip, frames, config.captions)
+            single = single_captions(clip, config.kinds)
+            chosen = choose_captions(rng, clip, single, frames, config.captions)
         return ClipExample(
             video=torch.from_numpy(clip.frames[frames]).permute(0, 3, 1, 2).contiguous(),
             description=describe(clip),
@@ -95,21 +100,26 @@ def choose_frames(rng: np.random.Generator, rendered: int, count: int) -> np.nda
     return start + step * np.arange(count)
 
 
+def single_captions(clip: RenderedClip, kinds: Collection[str]) -> list[Caption]:
+    """List the sentences of some kinds that name one object."""
+    return [each for each in clip.captions if each.kind in kinds and len(each.objects) == 1]
+
+
 def choose_captions(
-    rng: np.random.Generator, clip: RenderedClip, frames: np.ndarray, count: int
+    rng: np.random.Generator,
+    clip: RenderedClip,
+    captions: Sequence[Caption],
+    frames: np.ndarray,
+    count: int,
 ) -> list[Caption]:
-    """Draw sentences about different objects that these frames show, one object a sentence."""
+    """Draw sentences about different objects that these frames show."""
     seen = np.logical_or.reduce(clip.masks[:, frames], axis=(1, 2, 3))
-    single = [
-        caption
-        for caption in clip.captions
-        if len(caption.objects) == 1 and seen[caption.objects[0]]
-    ]
+    shown = [caption for caption in captions if seen[caption.objects[0]]]
     chosen: list[Caption] = []
-    for i in rng.permutation(len(single)):
+    for i in rng.permutation(len(shown)):
         others = {caption.objects for caption in chosen}
-        if single[i].objects not in others or len(others) == seen.sum():
-            chosen.append(single[i])
+        if shown[i].objects not in others or len(others) == seen.sum():
+            chosen.append(shown[i])
         if len(chosen) == count:
             break
     return chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.scene import VERSION
 from vdit.evaluation.referring_clips import ClipCase
+from vdit.stages.clips import single_captions
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Split:
         num_frames: T.
         height: H in pixels.
         width: W in pixels.
+        kinds: of sentences.
         version: of the renderer.
         sha256: of all frames, masks and sentences, in order.
     """
@@ -39,6 +41,7 @@ class Split:
     num_frames: int
     height: int
     width: int
+    kinds: list[str]
     version: str
     sha256: str
 
@@ -64,17 +67,19 @@ def load_cases(path: Path) -> list[ClipCase]:
             f"expected the bytes of renderer version {split.version} for {path}, got others from "
             f"version {VERSION}; scores would not be comparable, fix a new split"
         )
-    return [case_of(clip) for clip in clips]
+    return [case_of(clip, split.kinds) for clip in clips]
 
 
-def fix_split(path: Path, recipe: str, count: int, num_frames: int, side: int) -> dict[str, Any]:
+def fix_split(
+    path: Path, recipe: str, kinds: list[str], count: int, num_frames: int, side: int
+) -> dict[str, Any]:
     """Write a split file; give what is true of the clips.
 
     Returns:
         "twins" (share of clips with two objects of one category) and "median_area" (of an object,
         as a share of the frame).
     """
-    split = Split(recipe, 0, count, num_frames, side, side, VERSION, "")
+    split = Split(recipe, 0, count, num_frames, side, side, kinds, VERSION, "")
     clips = list(split.clips())
     fixed = Split(**(asdict(split) | {"sha256": digest(clips)}))
     path.write_text(json.dumps(asdict(fixed), indent=2) + "\n")
@@ -96,10 +101,10 @@ def digest(clips: list[RenderedClip]) -> str:
     return total.hexdigest()
 
 
-def case_of(clip: RenderedClip) -> ClipCase:
+def case_of(clip: RenderedClip, kinds: Collection[str]) -> ClipCase:
     """Take one sentence about each object, as good as drawn but always the same."""
     chosen: dict[int, str] = {}
-    single = [caption for caption in clip.captions if len(caption.objects) == 1]
+    single = single_captions(clip, kinds)
     for caption in sorted(single, key=lambda each: hashlib.sha256(each.text.encode()).digest()):
         chosen.setdefault(caption.objects[0], caption.text)
     sentences = tuple((text, index) for index, text in sorted(chosen.items()))

@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer, RobertaTokenizer
 
-from vdit.byte_tokenizers import CLIP_MAX_TOKENS, byte_alphabet
+from vdit.byte_tokenizers import byte_alphabet
 from vdit.stages.clips import ClipConfig, TrainingClips
 from vdit.stages.parts import save_part
 
@@ -22,12 +22,14 @@ class TokenizerConfig:
 
     Attributes:
         vocabulary: most entries of one.
+        length: most tokens of a UNet's prompt; every prompt is padded to it.
         clips: rendered clips whose sentences are read.
         recipes: of the clips, in turn.
         data: what they look like; few small frames suffice.
     """
 
     vocabulary: int = 1200
+    length: int = 32
     clips: int = 600
     recipes: list[str] = field(default_factory=lambda: ["simple", "referring"])
     data: ClipConfig = field(default_factory=ClipConfig)
@@ -49,7 +51,7 @@ def train_tokenizers(config: TokenizerConfig, folder: Path) -> None:
     words = ["!", *words, "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: i for i, word in enumerate(dict.fromkeys(words))}
     clip = CLIPTokenizer(
-        vocab=vocabulary, merges=merges, pad_token="!", model_max_length=CLIP_MAX_TOKENS
+        vocab=vocabulary, merges=merges, pad_token="!", model_max_length=config.length
     )
     save_part(clip, folder, "tokenizer")
     words, merges = _learn(text, config.vocabulary, suffix="")
