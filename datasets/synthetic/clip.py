@@ -41,11 +41,13 @@ class Caption:
         kind: "appearance", "category", "spatial", "relation", "ordinal", "motion", "several" or
             "no target".
         objects: indices into the scene's objects; empty = names nothing in this clip.
+        meaning: by what it picks them out: "name" (noun and adjectives), "leftmost", "behind", ...
     """
 
     text: str
     kind: str
     objects: tuple[int, ...]
+    meaning: str = "name"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,31 @@ class PointTracks:
     depths: np.ndarray
     objects: np.ndarray
     names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What a clip shows and what can be said of it, without its pictures.
+
+    Attributes:
+        scene: what is seen.
+        instances: [T, H, W] uint8; k = object k - 1 is visible there, 0 = background.
+        captions: sentences about the clip.
+    """
+
+    scene: Scene
+    instances: np.ndarray
+    captions: tuple[Caption, ...]
+
+    @property
+    def masks(self) -> np.ndarray:
+        """The visible part of each object, [N, T, H, W] bool."""
+        return _masks(self.instances, len(self.scene.objects))
+
+    @property
+    def boxes_xyxy(self) -> np.ndarray:
+        """Boxes around the visible parts, [N, T, 4] float32 in pixels; zeros where invisible."""
+        return _boxes(self.masks)
 
 
 @dataclass(frozen=True)
@@ -104,8 +131,7 @@ class RenderedClip:
     @property
     def masks(self) -> np.ndarray:
         """The visible part of each object, [N, T, H, W] bool."""
-        index = np.arange(1, self.num_objects + 1, dtype=self.instances.dtype)
-        return self.instances[None] == index[:, None, None, None]
+        return _masks(self.instances, self.num_objects)
 
     @property
     def boxes_xyxy(self) -> np.ndarray:
@@ -129,6 +155,11 @@ class RenderedClip:
             np.einsum("tj,ntj->nt", rotation, self.positions)
             + self.camera.world_to_camera[None, :, 2, 3]
         )
+
+
+def _masks(instances: np.ndarray, count: int) -> np.ndarray:
+    index = np.arange(1, count + 1, dtype=instances.dtype)
+    return instances[None] == index[:, None, None, None]
 
 
 def _boxes(masks: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from vdit.datasets.synthetic.backdrop import backdrop_color, backdrop_depth
 from vdit.datasets.synthetic.cameras import camera_track
 from vdit.datasets.synthetic.catalog import CATEGORIES
-from vdit.datasets.synthetic.clip import CameraTrack, RenderedClip
+from vdit.datasets.synthetic.clip import Annotation, CameraTrack, Caption, RenderedClip
 from vdit.datasets.synthetic.language.captions import write_captions
 from vdit.datasets.synthetic.language.facts import observe
 from vdit.datasets.synthetic.materials import COLORS, FINISHES, PATTERNS
@@ -61,21 +61,50 @@ def render(scene: Scene, num_tracks: int = 32, captions_per_kind: int = 2) -> Re
         keypoints=key_points(scene, placed, camera),
         tracks=random_tracks(scene, placed, camera, instances, depth, num_tracks, rng),
     )
-    heights = np.array([sizes(spec, times) for spec in scene.objects])
-    facts = observe(scene, camera, clip.positions, clip.boxes_xyxy, heights)
-    plurals = {each.name: each.plural for each in sprites if each is not None}
-    sentences = write_captions(
-        facts, np.random.default_rng((scene.seed, 2)), captions_per_kind, plurals
+    sentences = _sentences(
+        scene, camera, clip.positions, clip.boxes_xyxy, sprites, captions_per_kind
     )
     return replace(clip, captions=sentences)
 
 
-def render_frames(scene: Scene) -> np.ndarray:
-    """Render the pictures only, [T, H, W, 3] uint8."""
+def render_frames(scene: Scene, chosen: Sequence[int] | None = None) -> np.ndarray:
+    """Render the pictures only, [T, H, W, 3] uint8.
+
+    Args:
+        scene: what to render.
+        chosen: indices of frames; None = all.
+    """
     sprites = _sprites_of(scene)
     times = scene.times()
     camera = camera_track(scene.camera, times, scene.height, scene.width)
-    return _frames(scene, sprites, place_all(scene, sprites, times), camera)
+    return _frames(scene, sprites, place_all(scene, sprites, times), camera, chosen)
+
+
+def annotate(scene: Scene, captions_per_kind: int = 2) -> Annotation:
+    """Find what is visible and write the sentences, as `render` does, without the pictures."""
+    sprites = _sprites_of(scene)
+    times = scene.times()
+    camera = camera_track(scene.camera, times, scene.height, scene.width)
+    placed = place_all(scene, sprites, times)
+    found = Annotation(scene, _truth(scene, placed, camera)[0], ())
+    sentences = _sentences(
+        scene, camera, _middles(scene, placed), found.boxes_xyxy, sprites, captions_per_kind
+    )
+    return replace(found, captions=sentences)
+
+
+def _sentences(
+    scene: Scene,
+    camera: CameraTrack,
+    positions: np.ndarray,
+    boxes_xyxy: np.ndarray,
+    sprites: Sequence[Sprite | None],
+    per_kind: int,
+) -> tuple[Caption, ...]:
+    heights = np.array([sizes(spec, scene.times()) for spec in scene.objects])
+    facts = observe(scene, camera, positions, boxes_xyxy, heights)
+    plurals = {each.name: each.plural for each in sprites if each is not None}
+    return write_captions(facts, np.random.default_rng((scene.seed, 2)), per_kind, plurals)
 
 
 def place_all(
@@ -159,11 +188,13 @@ def _frames(
     sprites: Sequence[Sprite | None],
     placed: Sequence[Sequence[PlacedObject]],
     camera: CameraTrack,
+    chosen: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Draw all frames, [T, H, W, 3] uint8."""
+    """Draw all frames or those chosen, [T, H, W, 3] uint8."""
     brightness = _brightness(scene)
-    frames = np.zeros((scene.num_frames, scene.height, scene.width, 3), dtype=np.uint8)
-    for t in range(scene.num_frames):
+    indices = range(scene.num_frames) if chosen is None else chosen
+    frames = np.zeros((len(indices), scene.height, scene.width, 3), dtype=np.uint8)
+    for row, t in enumerate(indices):
         if scene.motion_blur > 0:
             picture = _blurred(scene, sprites, t)
         else:
@@ -171,7 +202,7 @@ def _frames(
         picture = picture * brightness[t]
         if scene.blur > 0:
             picture = gaussian_filter(picture, (scene.blur, scene.blur, 0))
-        frames[t] = np.sqrt(np.clip(picture, 0, 1)) * 255 + 0.5
+        frames[row] = np.sqrt(np.clip(picture, 0, 1)) * 255 + 0.5
     return frames
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vdit.boxes import xyxy_to_cxcywh
-from vdit.datasets.synthetic.clip import Caption, RenderedClip
+from vdit.datasets.synthetic.clip import Annotation, Caption, RenderedClip
 from vdit.datasets.synthetic.language.captions import KINDS
 from vdit.datasets.synthetic.recipes import make_scene
-from vdit.datasets.synthetic.render import render
+from vdit.datasets.synthetic.render import annotate, render_frames
 from vdit.structures import Target
 
 FIRST_TRAINING_SEED = 1_000_000
@@ -32,6 +32,9 @@ class ClipConfig:
         height: H in pixels.
         width: W in pixels.
         captions: sentences taken of a clip.
+        absent: most sentences beside these that name something by noun and adjective which the
+            clip does not hold.
+        per_kind: sentences of one kind to choose from.
         kinds: of sentences, as `vdit.datasets.synthetic.language.captions.KINDS`.
     """
 
@@ -41,6 +44,8 @@ class ClipConfig:
     height: int = 128
     width: int = 128
     captions: int = 3
+    absent: int = 0
+    per_kind: int = 2
     kinds: list[str] = field(default_factory=lambda: list(KINDS))
 
 
@@ -51,7 +56,8 @@ class ClipExample:
     Attributes:
         video: [T, 3, H, W] uint8.
         description: everything in the clip in one line, such as "a red ball and a blue car".
-        captions: sentences, at least one, each about one object that the frames show.
+        captions: sentences, the first about one object that the frames show, the last perhaps
+            about nothing.
         targets: what each sentence names.
     """
 
@@ -80,12 +86,15 @@ class TrainingClips(Dataset[ClipExample]):
         while not chosen:  # a few clips have no sentence about one object that these frames show
             seed = FIRST_TRAINING_SEED + int(rng.integers(2**31))
             scene = make_scene(config.recipe, seed, config.rendered, config.height, config.width)
-            clip = render(scene, num_tracks=0, captions_per_kind=2)
+            clip = annotate(scene, config.per_kind)
             frames = choose_frames(rng, config.rendered, config.frames)
             single = single_captions(clip, config.kinds)
             chosen = choose_captions(rng, clip, single, frames, config.captions)
+        chosen += [
+            each for each in clip.captions if each.kind == "no target" and each.meaning == "name"
+        ][: config.absent]
         return ClipExample(
-            video=torch.from_numpy(clip.frames[frames]).permute(0, 3, 1, 2).contiguous(),
+            video=torch.from_numpy(render_frames(scene, frames.tolist())).permute(0, 3, 1, 2),
             description=describe(clip),
             captions=[caption.text for caption in chosen],
             targets=[target_of(clip, caption, frames) for caption in chosen],
@@ -100,14 +109,14 @@ def choose_frames(rng: np.random.Generator, rendered: int, count: int) -> np.nda
     return start + step * np.arange(count)
 
 
-def single_captions(clip: RenderedClip, kinds: Collection[str]) -> list[Caption]:
+def single_captions(clip: Annotation | RenderedClip, kinds: Collection[str]) -> list[Caption]:
     """List the sentences of some kinds that name one object."""
     return [each for each in clip.captions if each.kind in kinds and len(each.objects) == 1]
 
 
 def choose_captions(
     rng: np.random.Generator,
-    clip: RenderedClip,
+    clip: Annotation,
     captions: Sequence[Caption],
     frames: np.ndarray,
     count: int,
@@ -125,16 +134,17 @@ def choose_captions(
     return chosen
 
 
-def target_of(clip: RenderedClip, caption: Caption, frames: np.ndarray) -> Target:
-    """Describe the object that a sentence names, in the given frames."""
+def target_of(clip: Annotation, caption: Caption, frames: np.ndarray) -> Target:
+    """Describe the objects that a sentence names, in the given frames."""
     H, W = clip.scene.height, clip.scene.width
-    index = list(caption.objects)
-    masks = torch.from_numpy(clip.masks[index][:, frames])
+    index = np.array(caption.objects, dtype=np.int64)
+    masks = clip.masks[index][:, frames]
     boxes = torch.from_numpy(clip.boxes_xyxy[index][:, frames]) / torch.tensor([W, H, W, H])
-    return Target(xyxy_to_cxcywh(boxes), masks, masks.any(dim=(2, 3)), (H, W))
+    valid = torch.from_numpy(masks.any(axis=(2, 3)))
+    return Target(xyxy_to_cxcywh(boxes), torch.from_numpy(masks), valid, (H, W))
 
 
-def describe(clip: RenderedClip) -> str:
+def describe(clip: Annotation) -> str:
     """Name every object that is seen, in the order of the scene."""
     seen = np.logical_or.reduce(clip.masks, axis=(1, 2, 3))
     names = []

@@ -69,7 +69,7 @@ def write_captions(
             text = word_several(meaning, len(objects), plurals or {}, rng)
         else:
             text = word_one(meaning, rng)
-        captions.setdefault(text, Caption(text, kind, objects))
+        captions.setdefault(text, Caption(text, kind, objects, meaning.name))
     return tuple(captions.values())
 
 

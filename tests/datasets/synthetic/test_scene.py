@@ -10,7 +10,7 @@ from vdit.datasets.synthetic.cameras import MOTIONS, camera_track, project
 from vdit.datasets.synthetic.catalog import CATEGORIES
 from vdit.datasets.synthetic.motions import PROGRAMS, ground_path, poses, sizes
 from vdit.datasets.synthetic.recipes import RECIPES, make_scene
-from vdit.datasets.synthetic.render import render, render_frames
+from vdit.datasets.synthetic.render import annotate, render, render_frames
 from vdit.datasets.synthetic.scene import (
     VERSION,
     Backdrop,
@@ -242,3 +242,14 @@ def test_errors():
     with pytest.raises(ValueError, match=r"expected a texture among .*; got 'lava'"):
         sample("lava", *(np.zeros(1, dtype=np.float32),) * 3)
     assert Backdrop().floor in FLOORS
+
+
+def test_chosen_pictures_and_the_annotation_are_those_of_the_whole_clip():
+    scene = make_scene("referring", 4, 5, 48, 64)
+    clip = render(scene, num_tracks=0, captions_per_kind=3)
+    assert np.array_equal(render_frames(scene, [3, 1]), clip.frames[[3, 1]])
+    found = annotate(scene, captions_per_kind=3)
+    assert found.captions == clip.captions
+    assert np.array_equal(found.instances, clip.instances)
+    assert np.array_equal(found.masks, clip.masks)
+    assert np.array_equal(found.boxes_xyxy, clip.boxes_xyxy)
