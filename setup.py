@@ -117,7 +117,7 @@ setup(
     version=VERSION,
     packages=[name for name in PACKAGES if Path(name.replace(".", "/")).is_dir()],
     package_data={
-        "vdit": ["py.typed"],
+        "vdit": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
         "vdit.datasets.synthetic": ["atlas/LICENSE", "atlas/sprites.*", "atlas/textures/*.jpg"],
     },
     install_requires=REQUIRED,

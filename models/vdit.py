@@ -34,7 +34,8 @@ class VDITConfig:
     Attributes:
         condition: prompt of the UNet: words that looked at the image ("image+text", VD-IT), words
             ("text", VD-T) or projected image tokens ("image", VD-I).
-        noise: what is added to the latents at timestep 0.
+        noise: what is added to the latents.
+        timestep: of the schedule, at which noise is added and features are read; 0 in VD-IT.
         noise_statistics: what the predicted noise is normalized over; None = as `compat` says.
         compat: "released" computes what the released code does; "improved" repairs what
             `docs/deviations.md` lists.
@@ -44,6 +45,7 @@ class VDITConfig:
 
     condition: Condition = "image+text"
     noise: NoiseKind = "predicted"
+    timestep: int = 0
     noise_statistics: NoiseStatistics | None = None
     compat: Compat = "released"
     image_dim: int = 1280
@@ -182,7 +184,7 @@ class VDIT(nn.Module):
         }
         started = self.backbone.start(
             encoded,
-            timestep=None if self.config.noise == "none" else 0,
+            timestep=None if self.config.noise == "none" else self.config.timestep,
             noise=noise[self.config.noise],
             generator=generator,
         )

@@ -1,6 +1,6 @@
 """Score a model on the held-out rendered clips, beside its baselines.
 
-python tools/measure_clips.py --model runs/mini -o scores.json
+python tools/measure_clips.py --model runs/mini --random-unet runs/mini-random -o scores.json
 python tools/measure_clips.py --fix configs/mini/heldout.json    # choose the clips, once
 """
 
@@ -23,6 +23,7 @@ def main() -> None:
     """Fix the split, or score a model on it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="vdit-mini", help="name, folder or hub id")
+    parser.add_argument("--random-unet", help="the same head, trained on a UNet that is not")
     parser.add_argument("--split", type=Path, default=SPLIT)
     parser.add_argument("--limit", type=int, help="only the first clips")
     parser.add_argument("--fix", type=Path, metavar="FILE", help="write a new split file and stop")
@@ -34,8 +35,11 @@ def main() -> None:
         print(json.dumps(facts))
         return
     quiet_libraries()
-    segmenter = ReferringSegmenter.from_pretrained(options.model)
-    report = score_clips(segmenter, load_cases(options.split)[: options.limit])
+    cases = load_cases(options.split)[: options.limit]
+    report = score_clips(ReferringSegmenter.from_pretrained(options.model), cases)
+    if options.random_unet is not None:
+        baseline = score_clips(ReferringSegmenter.from_pretrained(options.random_unet), cases)
+        report["random_unet"] = baseline["mean"]["J&F"]
     with replace_when_complete(options.output) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps({key: value for key, value in report.items() if key != "clips"}))

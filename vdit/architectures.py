@@ -1,7 +1,8 @@
 """Sizes of the networks that VD-IT is made of, and the networks without weights.
 
 `FULL` is ModelScopeT2V 1.7b with CLIP ViT-H/14 and RoBERTa-base, the released model; `MINI` is
-made of the same classes at a size for two CPU cores.
+made of the same classes at a size for two CPU cores. Its noise schedule has 20 coarse levels, and
+its UNet predicts velocities, which weighs noisy levels, where text matters, more than noise does.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ from vdit.models.deformable_transformer import TransformerConfig
 from vdit.models.referring_head import HeadConfig
 from vdit.models.vdit import VDITConfig
 
-SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-
 
 @dataclass(frozen=True)
 class Architecture:
@@ -36,6 +35,7 @@ class Architecture:
     image_encoder: dict[str, Any]
     roberta: dict[str, Any]
     model: VDITConfig
+    scheduler: dict[str, Any]
 
 
 FULL = Architecture(
@@ -65,6 +65,7 @@ FULL = Architecture(
     },
     roberta={"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1},
     model=VDITConfig(),
+    scheduler={"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"},
 )
 
 MINI = Architecture(
@@ -103,6 +104,7 @@ MINI = Architecture(
         "type_vocab_size": 1,
     },
     model=VDITConfig(
+        compat="improved",
         image_dim=64,
         prompt_heads=4,
         head=HeadConfig(
@@ -113,10 +115,18 @@ MINI = Architecture(
                 num_heads=4,
                 num_encoder_layers=2,
                 num_decoder_layers=3,
-                feed_forward_dim=128,
+                feed_forward_dim=256,
+                dropout=0.0,
             ),
         ),
     ),
+    scheduler={
+        "num_train_timesteps": 20,
+        "beta_start": 0.2,
+        "beta_end": 0.5,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": "v_prediction",
+    },
 )
 
 
@@ -132,7 +142,7 @@ def build_networks(architecture: Architecture) -> dict[str, Any]:
             latent_channels=4,
             **architecture.vae,
         ),
-        "scheduler": DDPMScheduler(**SCHEDULER),
+        "scheduler": DDPMScheduler(**architecture.scheduler, clip_sample=False),
         "text_encoder": CLIPTextModel(CLIPTextConfig(**architecture.text_encoder)),
         "image_encoder": CLIPVisionModelWithProjection(
             CLIPVisionConfig(**architecture.image_encoder)

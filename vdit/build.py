@@ -30,6 +30,7 @@ from vdit.model_spec import (
     WEIGHTS_FILE,
     ModelSpec,
     Parts,
+    local_parts,
     read_spec,
     split_source,
 )
@@ -46,6 +47,8 @@ ZEROSCOPE = "cerspense/zeroscope_v2_576w"
 OPEN_CLIP = "open_clip:"
 ALIGNMENT = 64  # bytes, as torch allocates
 FROZEN_PREFIXES = ("backbone.", "text_encoder.")
+BUNDLED = {"vdit-mini": Path(__file__).parent / "bundled" / "vdit-mini"}
+"""Models that come with the package; their cards say what they were trained on."""
 LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
 
 Networks = dict[str, Any]
@@ -60,9 +63,10 @@ def load_model(
     """Load VD-IT with its weights.
 
     Args:
-        name: "vdit-mini", "vdit-full-random", a folder with `config.json`, a folder of the
-            text-to-video model in the layout of diffusers (its head is then untrained), or the hub
-            id of either. `HF_HUB_OFFLINE=1` keeps to what is on this machine.
+        name: "vdit-mini", which is bundled; "vdit-mini-random" or "vdit-full-random"; a folder with
+            `config.json`, a folder of the text-to-video model in the layout of diffusers (its head
+            is then untrained), or the hub id of either. `HF_HUB_OFFLINE=1` keeps to what is on this
+            machine.
         device: where the model goes.
         dtype: of the frozen networks; the trained parts (about 30 M parameters) stay float32.
 
@@ -81,7 +85,7 @@ def load_model(
         networks = load_networks(spec.parts, folder, dtype)
         model = assemble(spec.model, networks)
         if (folder / CONFIG_FILE).is_file():
-            _load_trained(model, folder / WEIGHTS_FILE)
+            load_trained(model, folder / WEIGHTS_FILE)
     model.to(device).eval()
     _align(model)
     return model, spec
@@ -98,7 +102,9 @@ def _align(model: nn.Module) -> None:
 
 
 def find_folder(name: str) -> Path:
-    """Give the folder of a model: itself, or the local snapshot of a hub id."""
+    """Give the folder of a model: a bundled one, itself, or the local snapshot of a hub id."""
+    if name in BUNDLED:
+        return BUNDLED[name]
     if Path(name).is_dir():
         return Path(name)
     if Path(name).exists() or name.startswith((".", "/")):
@@ -107,7 +113,7 @@ def find_folder(name: str) -> Path:
     try:
         return Path(snapshot_download(repository))
     except LOAD_ERRORS as error:
-        known = ", ".join(BUILT_IN)
+        known = ", ".join(known_models())
         raise ValueError(
             f"expected a known model ({known}), a folder or a hub id that can be reached, got "
             f"{name!r}: {_first_line(error)}"
@@ -164,7 +170,12 @@ def trained_names(model: nn.Module) -> list[str]:
     return [name for name, _ in model.named_parameters() if not name.startswith(FROZEN_PREFIXES)]
 
 
-def _load_trained(model: VDIT, file: Path) -> None:
+def load_trained(model: VDIT, file: Path) -> None:
+    """Fill every parameter outside the frozen networks from a file.
+
+    Raises:
+        ValueError: the file cannot be read, or holds the parameters of another model.
+    """
     weights = _reading("the trained weights", str(file), lambda: load_file(file))
     wanted = set(trained_names(model))
     problems = [f"{name} is missing" for name in sorted(wanted - set(weights))]
@@ -253,7 +264,7 @@ def _first_line(error: Exception) -> str:
 
 def _mini(dtype: torch.dtype) -> tuple[VDIT, ModelSpec]:
     """Build the small model with seeded weights; the frozen parts in `dtype`."""
-    spec = ModelSpec(name="vdit-mini", trained=False, model=MINI.model)
+    spec = ModelSpec(name="vdit-mini-random", trained=False, model=MINI.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         networks = build_networks(MINI) | byte_tokenizers()
@@ -284,9 +295,14 @@ def byte_tokenizers() -> Networks:
 
 
 BUILT_IN: dict[str, Callable[[torch.dtype], tuple[VDIT, ModelSpec]]] = {
-    "vdit-mini": _mini,
+    "vdit-mini-random": _mini,
     "vdit-full-random": _full_random,
 }
+
+
+def known_models() -> list[str]:
+    """Names that need no folder and no network."""
+    return [*BUNDLED, *BUILT_IN]
 
 
 # ---- backbones ---------------------------------------------------------------------------------
@@ -304,13 +320,14 @@ def _pipeline_backbone(place: str, image_encoder: str | None, dtype: torch.dtype
 
 
 def _mini_backbone(place: str, image_encoder: str | None, dtype: torch.dtype) -> Backbone:
-    return _mini(dtype)[0].backbone
+    networks = load_networks(local_parts(), Path(place), dtype)
+    return modelscope(networks, MINI.model.compat)
 
 
 BACKBONES: dict[str, tuple[Callable[[str, str | None, torch.dtype], Backbone], str]] = {
     "modelscope": (_pipeline_backbone, Parts().unet.partition("#")[0]),
     "zeroscope": (_pipeline_backbone, ZEROSCOPE),
-    "mini": (_mini_backbone, ""),
+    "mini": (_mini_backbone, str(BUNDLED["vdit-mini"])),
 }
 
 

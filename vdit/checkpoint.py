@@ -19,7 +19,7 @@ from diffusers import DDPMScheduler
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from vdit.architectures import FULL, SCHEDULER, Architecture, build_networks
+from vdit.architectures import FULL, MINI, Architecture, build_networks
 from vdit.atomic import replace_folder_when_complete
 from vdit.build import VDIT, assemble, trained_names
 from vdit.model_spec import (
@@ -66,17 +66,17 @@ def save_model(
 
     Raises:
         ValueError: the folder holds something else or cannot be written, or the model's noise
-            schedule is not that of ModelScopeT2V.
+            schedule is neither that of ModelScopeT2V nor that of vdit-mini.
     """
     folder = Path(folder)
     check_output(folder)
-    _check_schedule(model.backbone)
+    schedule = _find_schedule(model.backbone)
     written = [
         part
         for part, source in asdict(spec.parts).items()
         if with_frozen or source.startswith("./") or (part == "roberta" and _roberta_learns(model))
     ]
-    return _write_folder(model, spec, written, folder)
+    return _write_folder(model, spec, written, folder, schedule)
 
 
 def check_output(folder: Path) -> None:
@@ -100,26 +100,30 @@ def _roberta_learns(model: VDIT) -> bool:
     return not model.text_encoder.frozen
 
 
-def _scheduler() -> Any:
-    return DDPMScheduler(**SCHEDULER, clip_sample=False)
+def _schedule(architecture: Architecture) -> Any:
+    return DDPMScheduler(**architecture.scheduler, clip_sample=False)
 
 
-def _check_schedule(backbone: Any) -> None:
-    """A model keeps only the products of its schedule; the folder holds what they come from."""
+def _find_schedule(backbone: Any) -> Any:
+    """A model keeps only the products of its schedule; find what they come from."""
     found = backbone.alphas_cumprod.cpu()
-    expected = _scheduler().alphas_cumprod.to(found.dtype)
-    if not torch.equal(found, expected):
-        raise ValueError(
-            f"expected the noise schedule of ModelScopeT2V ({len(expected)} steps), got another "
-            f"one ({len(found)} steps); a model folder cannot hold it"
-        )
+    for architecture in (FULL, MINI):
+        schedule = _schedule(architecture)
+        if torch.equal(found, schedule.alphas_cumprod.to(found.dtype)):
+            return schedule
+    raise ValueError(
+        "expected the noise schedule of ModelScopeT2V (1000 steps) or of vdit-mini (20), got "
+        f"another one ({len(found)} steps); a model folder cannot hold it"
+    )
 
 
-def _write_folder(model: VDIT, spec: ModelSpec, parts: Iterable[str], folder: Path) -> ModelSpec:
+def _write_folder(
+    model: VDIT, spec: ModelSpec, parts: Iterable[str], folder: Path, schedule: Any
+) -> ModelSpec:
     """Write the trained weights and the given parts; the others keep their sources."""
     local = asdict(local_parts())
     spec = replace(spec, parts=replace(spec.parts, **{part: local[part] for part in parts}))
-    networks = _networks(model)
+    networks = _networks(model) | {"scheduler": schedule}
     trained = set(trained_names(model))
     weights = {
         name: tensor.detach().cpu().contiguous()
@@ -135,12 +139,11 @@ def _write_folder(model: VDIT, spec: ModelSpec, parts: Iterable[str], folder: Pa
 
 
 def _networks(model: VDIT) -> dict[str, Any]:
-    """Give what each part of `vdit.model_spec.Parts` is in a model."""
+    """Give what each part of `vdit.model_spec.Parts` is in a model, but for the schedule."""
     backbone: Any = model.backbone
     return {
         "unet": backbone.unet,
         "vae": backbone.vae,
-        "scheduler": _scheduler(),
         "text_encoder": backbone.text_encoder,
         "tokenizer": backbone.tokenizer,
         "image_encoder": getattr(backbone.image_encoder, "model", None),
@@ -231,7 +234,7 @@ def convert_released(
     model.load_state_dict(tensors, strict=False, assign=True)
     parts = [part for part in written if part != HEAD] + ["scheduler"] * with_frozen
     spec = ModelSpec(name=checkpoint.stem, model=architecture.model, parts=Parts())
-    spec = _write_folder(model, spec, parts, folder)
+    spec = _write_folder(model, spec, parts, folder, _schedule(architecture))
     return ConversionReport(
         name=spec.name,
         folder=str(folder),

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    options = build_parser().parse_args(arguments)
+    options = parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
     command = importlib.import_module(f"vdit.commands.{options.command}")
     try:
@@ -42,6 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return INTERRUPTED
     return 0
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; KEY=VALUE may also stand after the flags."""
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    is_change = ["=" in word and not word.startswith("-") for word in rest]
+    if rest and not (hasattr(options, "changes") and all(is_change)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.changes = [*options.changes, *rest]
+    return options
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -119,7 +119,7 @@ def test_full_disk_leaves_nothing(model, tmp_path, monkeypatch):
 
 
 def test_other_noise_schedule_is_refused(model, tmp_path):
-    model.backbone.alphas_cumprod = model.backbone.alphas_cumprod[:500]
-    with pytest.raises(ValueError, match=r"schedule of ModelScopeT2V \(1000 steps\).*500 steps"):
+    model.backbone.alphas_cumprod = model.backbone.alphas_cumprod[:15]
+    with pytest.raises(ValueError, match=r"schedule of ModelScopeT2V \(1000 steps\).*15 steps"):
         save_model(model, SPEC, tmp_path / "saved")
     assert names(tmp_path) == set()

@@ -56,7 +56,7 @@ def test_segment_writes_everything(clip, tmp_path, capsys):
     assert overlay.num_frames == 5
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["prompts"] == ["the red ball", "A dog!"]
-    assert result["trained"] is False
+    assert result["trained"] is True
     assert result["num_frames"] == len(result["frames"]) == 5
     assert result["peak_memory_bytes"] > 1e8
     for frame in result["frames"]:
@@ -66,15 +66,21 @@ def test_segment_writes_everything(clip, tmp_path, capsys):
             assert set(np.unique(mask)) <= {0, 255}
             assert np.array_equal(decode_rle(each["rle"]), mask > 0)
     out = capsys.readouterr()
-    assert "untrained model: masks mean nothing" in out.out
+    assert "untrained" not in out.out
     assert "frame" not in out.err
+
+
+def test_an_untrained_model_says_so(clip, tmp_path, capsys):
+    assert segment(clip, tmp_path / "out", "--model", "vdit-mini-random") == 0
+    assert "untrained model: masks mean nothing" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["trained"] is False
 
 
 def test_segment_prints_json_only(clip, tmp_path, capsys):
     assert segment(clip, tmp_path / "out", "--json") == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["num_frames"] == 5
-    assert summary["trained"] is False
+    assert summary["trained"] is True
 
 
 def test_segment_again_replaces_its_own_files_only(clip, tmp_path):
@@ -174,7 +180,7 @@ def test_damaged_weights(clip, tmp_path, capsys):
     from vdit.build import load_model
     from vdit.checkpoint import save_model
 
-    model, spec = load_model("vdit-mini")
+    model, spec = load_model("vdit-mini-random")
     save_model(model, spec, tmp_path / "model", with_frozen=True)
     assert segment(clip, tmp_path / "out", "--model", str(tmp_path / "model")) == 0
     for name in ("model.safetensors", "unet/diffusion_pytorch_model.safetensors", "config.json"):
@@ -193,7 +199,7 @@ def test_damaged_weights(clip, tmp_path, capsys):
 def test_demo(tmp_path, capsys, monkeypatch):
     from vdit.commands import demo
 
-    monkeypatch.setattr(demo, "SIZE", (8, 96, 128))
+    monkeypatch.setattr(demo, "SIZE", (8, 96, 96))
     assert main(["demo", "-o", str(tmp_path / "demo"), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert len(summary["scores"]) == 3
@@ -227,3 +233,13 @@ def test_help(words, capsys):
         main(words)
     assert stop.value.code == 0
     assert "usage: vdit" in capsys.readouterr().out
+
+
+def test_changes_of_a_configuration_may_stand_after_the_flags():
+    from vdit.cli import parse
+
+    words = ["train", "c.yaml", "a=1", "-o", "runs/x", "--resume", "run.steps=2"]
+    assert parse(words).changes == ["a=1", "run.steps=2"]
+    for wrong in (["train", "c.yaml", "--resume", "oops"], ["demo", "-o", "x", "a=1"]):
+        with pytest.raises(SystemExit):
+            parse(wrong)

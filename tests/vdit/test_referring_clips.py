@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vdit.evaluation.referring_clips import ClipCase, score_clips
 from vdit.datasets.synthetic.language.captions import KINDS
+from vdit.evaluation.referring_clips import ClipCase, score_clips
 from vdit.stages.heldout import fix_split, load_cases
 
 

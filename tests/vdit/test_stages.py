@@ -9,11 +9,12 @@ import torch
 from vdit import ReferringSegmenter
 from vdit.cli import main
 from vdit.stages import clips as clips_module
+from vdit.stages.bundle import bundle
 from vdit.stages.clips import ClipConfig, TrainingClips, choose_frames
 
 DATA = ["data.height=32", "data.width=48", "data.rendered=3", "data.frames=2"]
 RUN = ["run.steps=2", "run.batch=2", "run.workers=0", "run.sample_every=2", "run.log_every=1"]
-STAGES = ("1_autoencoder", "2_towers", "3_words", "4_diffusion", "5_referring")
+STAGES = ("1_autoencoder", "2_towers", "3_words", "4_diffusion", "5_images", "6_referring")
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,30 @@ def test_the_folder_is_a_model(folder):
     assert masks.shape == (3, 40, 60)
 
 
+def test_the_bundle_is_the_model_at_half_precision(folder, tmp_path):
+    target = tmp_path / "bundled"
+    target.mkdir()
+    (target / "README.md").write_text("card")
+    size = bundle(folder, target)
+    weights = [file for file in folder.rglob("*.safetensors")]
+    assert size < 0.6 * sum(file.stat().st_size for file in weights) + 200_000
+    assert (target / "README.md").read_text() == "card"
+    assert {file.name for file in target.iterdir()} == {
+        *(file.name for file in folder.iterdir()),
+        "README.md",
+    }
+    for config in target.rglob("*.json"):
+        assert str(folder) not in config.read_text(), config
+    whole, half = (ReferringSegmenter.from_pretrained(each).model for each in (folder, target))
+    halves = dict(half.named_parameters())
+    for name, value in whole.named_parameters():
+        if "pooler" not in name:  # never trained, never used, not written
+            assert halves[name].dtype == torch.float32
+            assert torch.equal(halves[name], value.half().float()), name
+
+
 def test_every_stage_leaves_metrics_and_samples(folder):
-    for name in ("autoencoder", "towers", "words", "diffusion", "referring"):
+    for name in STAGES:
         work = folder.parent / "model-training" / name
         lines = [json.loads(line) for line in (work / "metrics.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines] == [1, 2]
@@ -67,7 +90,7 @@ def test_a_stage_is_not_overwritten_by_accident(folder, capsys):
     ("words", "sentence"),
     [
         (["nowhere.yaml"], "expected a readable YAML file"),
-        (["configs/mini/5_referring.yaml"], "of an earlier stage"),
+        (["configs/mini/6_referring.yaml"], "of an earlier stage"),
         (["configs/mini/1_autoencoder.yaml", "run.stepps=3"], "stepps"),
         (["README.md"], "expected"),
     ],
@@ -119,3 +142,23 @@ def test_a_clip_without_a_sentence_is_drawn_again(monkeypatch):
     example = TrainingClips(ClipConfig(height=48, width=64, rendered=3, frames=2), seed=1)[0]
     assert len(calls) == 2
     assert len(example.captions) == len(example.targets) >= 1
+
+
+def test_only_the_kinds_that_are_asked_for_and_what_is_absent():
+    config = ClipConfig(
+        height=48, width=48, rendered=2, frames=2, absent=1, per_kind=8, kinds=["appearance"]
+    )
+    clips = TrainingClips(config, seed=1)
+    absent = 0
+    for index in range(8):
+        example = clips[index]
+        counts = [len(target.valid) for target in example.targets]
+        assert counts[:-1] == [1] * (len(counts) - 1)
+        if counts[-1] == 0:
+            absent += 1
+            words = set(example.captions[-1].split())
+            assert not words <= set(example.description.split()) | {"the", "only", "in", "video"}
+            assert not example.targets[-1].masks.any()
+        for caption in example.captions[: sum(counts)]:
+            assert not {"left", "right", "leftmost", "rightmost"} & set(caption.split())
+    assert absent

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,26 +14,31 @@ from vdit.datasets.synthetic.clip import Caption, RenderedClip
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.scene import FRAMES_PER_SECOND
+from vdit.evaluation.referring_clips import similarity
 from vdit.masks import read_mask_png
-from vdit.metrics.davis import contour_accuracy, region_similarity
 from vdit.segment_options import SegmentOptions
 from vdit.segment_output import slug
+from vdit.segmenter import ReferringSegmenter
 from vdit.video import open_video
 from vdit.video_writer import VideoWriter
 from vdit.visualize import contact_sheet
 
-RECIPE, SEED = "referring", 6
-SIZE = (24, 240, 320)
+RECIPE, SEED, OTHER_SEED = "simple", 700_000, 700_001
+"""The clip, and the one whose sentence is a baseline; neither is trained on."""
+SIZE = (24, 256, 256)
 """Frames, height and width."""
+SENTENCES = 20
+"""Of a kind, to choose from."""
 SHEET_FRAMES = 6
-KINDS = ("motion", "spatial", "appearance", "relation", "ordinal", "category")
+KINDS = ("spatial", "appearance", "category")
 """Kinds of sentences about one object, those first that show most."""
+NO_TARGET_THRESHOLD = 0.2
 
 
 def run(arguments: Namespace) -> None:
     """Write `clip.mp4`, the files of `vdit segment`, `sheet.png` and `scores.json`."""
     folder = Path(arguments.output)
-    clip = render(make_scene(RECIPE, SEED, *SIZE))
+    clip = render(make_scene(RECIPE, SEED, *SIZE), captions_per_kind=SENTENCES)
     captions = choose_captions(clip)
     with VideoWriter(folder / "clip.mp4", FRAMES_PER_SECOND) as writer:
         for frame in clip.frames:
@@ -42,10 +46,9 @@ def run(arguments: Namespace) -> None:
     prompts = [caption.text for caption in captions]
     segmenter = load_segmenter(arguments)
     reader = open_video(folder / "clip.mp4")
-    summary = segment_to_folder(
-        segmenter, reader, prompts, SegmentOptions(), folder, reader.num_frames
-    )
-    summary["scores"] = _scores(folder, clip, captions)
+    options = SegmentOptions(no_target_threshold=NO_TARGET_THRESHOLD)
+    summary = segment_to_folder(segmenter, reader, prompts, options, folder, reader.num_frames)
+    summary["scores"] = score_prompts(folder, clip, captions, _strange_answer(segmenter, clip))
     (folder / "scores.json").write_text(json.dumps(summary["scores"], indent=2) + "\n")
     overlay = list(open_video(folder / "overlay.mp4"))
     chosen = [overlay[i] for i in np.linspace(0, len(overlay) - 1, SHEET_FRAMES).astype(int)]
@@ -55,29 +58,54 @@ def run(arguments: Namespace) -> None:
         return
     print_summary(summary)
     for prompt, score in summary["scores"].items():
-        print(f"{prompt}: J&F {score['J&F']:.3f} (J {score['J']:.3f}, F {score['F']:.3f})")
+        print(
+            f"{prompt}: J&F {score['J&F']:.3f} (J {score['J']:.3f}, F {score['F']:.3f}); "
+            f"the largest object would get {score['largest_object']:.3f}, "
+            f"the answer to another clip's sentence {score['other_sentence']:.3f}"
+        )
 
 
 def choose_captions(clip: RenderedClip) -> list[Caption]:
     """Pick sentences about two different objects, and one about an object that is not there."""
     chosen: dict[int, Caption] = {}
-    single = [caption for caption in clip.captions if len(caption.objects) == 1]
+    single = [each for each in clip.captions if len(each.objects) == 1 and each.kind in KINDS]
     for caption in sorted(single, key=lambda each: KINDS.index(each.kind)):
         if len(chosen) < 2:
             chosen.setdefault(caption.objects[0], caption)
-    absent = [caption for caption in clip.captions if caption.kind == "no target"]
+    absent = [each for each in clip.captions if each.kind == "no target" and each.meaning == "name"]
     return [*chosen.values(), *absent[:1]]
 
 
-def _scores(folder: Path, clip: RenderedClip, captions: list[Caption]) -> dict[str, dict[str, Any]]:
-    """Score the written masks against the truth, prompt by prompt; absent objects have no mask."""
+def score_prompts(
+    folder: Path, clip: RenderedClip, captions: list[Caption], strange: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Score the written masks against the truth, prompt by prompt, beside two baselines.
+
+    Absent objects have an empty mask.
+
+    Args:
+        folder: holds the masks.
+        clip: the truth.
+        captions: of the prompts, in order.
+        strange: [T, H, W] bool, the answer to a sentence about something else.
+    """
+    largest = clip.masks[clip.masks.sum(axis=(1, 2, 3)).argmax()]
     scores = {}
     for p, caption in enumerate(captions):
         prompt = caption.text
         pictures = sorted((folder / "masks" / f"{p:02d}_{slug(prompt)}").glob("*.png"))
         predicted = np.stack([read_mask_png(picture) > 0 for picture in pictures])
         target = np.logical_or.reduce(clip.masks[list(caption.objects)], axis=0)
-        J = float(region_similarity(target, predicted).mean())
-        F = float(contour_accuracy(target, predicted).mean())
-        scores[prompt] = {"J": J, "F": F, "J&F": (J + F) / 2}
+        scores[prompt] = {
+            **similarity(target, predicted),
+            "largest_object": similarity(target, largest)["J&F"],
+            "other_sentence": similarity(target, strange)["J&F"],
+        }
     return scores
+
+
+def _strange_answer(segmenter: ReferringSegmenter, clip: RenderedClip) -> np.ndarray:
+    """Segment the clip by a sentence about another one, [T, H, W] bool."""
+    other = render(make_scene(RECIPE, OTHER_SEED, *SIZE))
+    answers = segmenter.segment(clip.frames, [choose_captions(other)[0].text])
+    return answers[0].masks[:]

@@ -13,7 +13,7 @@ from huggingface_hub import scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 import vdit
-from vdit.build import BUILT_IN
+from vdit.build import known_models
 from vdit.model_spec import CLIP_VISION, MODELSCOPE, ROBERTA
 from vdit.ops import extension_status
 
@@ -46,7 +46,7 @@ def collect() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "devices": _devices(),
         "kernels": extension_status(),
-        "models": {**dict.fromkeys(BUILT_IN, "built in"), **_downloaded()},
+        "models": {**dict.fromkeys(known_models(), "built in"), **_downloaded()},
     }
 
 

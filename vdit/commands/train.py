@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from vdit.build import quiet_libraries
 from vdit.config import load_config
 from vdit.stages.autoencoder import AutoencoderConfig, AutoencoderStage
 from vdit.stages.diffusion import DiffusionConfig, DiffusionStage
@@ -32,9 +33,10 @@ TOKENIZERS = "tokenizers"
 
 def run(arguments: Namespace) -> None:
     """Train the stage that the configuration names; its networks go into the model folder."""
-    name, content = _read(Path(arguments.config))
+    path = Path(arguments.config)
+    name, content = _read(path)
     folder = Path(arguments.output)
-    work = folder.parent / f"{folder.name}-training" / name
+    work = folder.parent / f"{folder.name}-training" / path.stem
     if name == TOKENIZERS:
         train_tokenizers(load_config(TokenizerConfig, content, arguments.changes), folder)
         return
@@ -45,6 +47,7 @@ def run(arguments: Namespace) -> None:
             f"expected a new stage, found the training of one in {work}; pass --resume to go on, "
             "or remove the folder"
         )
+    quiet_libraries()
     logging.getLogger("vdit.training").setLevel(logging.INFO)
     trainer = Trainer(stage_class(config, folder), config.run, work)
     work.mkdir(parents=True, exist_ok=True)

@@ -50,6 +50,7 @@ def fresh_networks(folder: Path, seed: int, architecture: Architecture = MINI) -
     text_encoder = {
         **architecture.text_encoder,
         "vocab_size": len(text),
+        "max_position_embeddings": text.model_max_length,
         "bos_token_id": text.bos_token_id,
         "eos_token_id": text.eos_token_id,
     }

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from vdit.architectures import MINI
-from vdit.build import assemble, trained_names
+from vdit.build import assemble, load_trained, trained_names
 from vdit.metrics.davis import region_similarity
 from vdit.model_spec import WEIGHTS_FILE, ModelSpec, local_parts, write_spec
 from vdit.models.vdit import SelectQueries, VDITOutput, best_query
@@ -25,7 +25,7 @@ from vdit.stages.clips import (
 )
 from vdit.stages.parts import load_parts, save_weights
 from vdit.structures import Target, VideoBatch
-from vdit.training.criterion import Criterion
+from vdit.training.criterion import Criterion, LossWeights
 from vdit.training.engine import RunConfig, Stage
 from vdit.training.matcher import TemporalMatcher
 from vdit.visualize import contact_sheet, overlay_masks
@@ -42,12 +42,16 @@ class ReferringConfig:
     Attributes:
         run: steps, rates.
         data: clips; `captions` sentences of each.
+        loss: weights of the terms.
+        pretrained: go on from the weights that an earlier run left in the folder.
         name: how the model calls itself.
         short_side: pixels that it sees by default.
     """
 
     run: RunConfig = field(default_factory=RunConfig)
     data: ClipConfig = field(default_factory=ClipConfig)
+    loss: LossWeights = field(default_factory=LossWeights)
+    pretrained: bool = False
     name: str = "vdit-mini"
     short_side: int = 96
 
@@ -66,6 +70,8 @@ class ReferringStage(Stage):
         networks = load_parts(folder, [*PARTS, *WORD_PARTS])
         torch.manual_seed(config.run.seed)
         self.model = assemble(MINI.model, networks)
+        if config.pretrained:
+            load_trained(self.model, folder / WEIGHTS_FILE)
         self.modules = self.model
         wanted = set(trained_names(self.model))
         for name, parameter in self.model.named_parameters():
@@ -73,7 +79,7 @@ class ReferringStage(Stage):
         self.data = TrainingClips(config.data, seed=9)
         self.collate = collate_examples
         self.matcher = TemporalMatcher()
-        self.criterion = Criterion()
+        self.criterion = Criterion(config.loss)
 
     def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
         targets = [target for example in batch for target in example.targets]
@@ -104,6 +110,8 @@ class ReferringStage(Stage):
             example = clips[index]
             masks = self._forward([example], best_query).mask_logits[-1].numpy() > 0
             for k, target in enumerate(example.targets):
+                if not len(target.masks):  # names nothing
+                    continue
                 J = float(region_similarity(target.masks[0].numpy(), masks[k]).mean())
                 scores.append({"J": round(J, 3), "caption": example.captions[k]})
             pictures += _draw(example, masks[0])

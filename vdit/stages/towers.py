@@ -26,10 +26,12 @@ class TowersConfig:
     Attributes:
         run: steps, rates; the batch is also the number of choices.
         data: clips; one frame of each is used.
+        sentences: share of clips that are described by their referring sentences instead.
     """
 
     run: RunConfig = field(default_factory=RunConfig)
     data: ClipConfig = field(default_factory=ClipConfig)
+    sentences: float = 0.4
 
 
 class TowersStage(Stage):
@@ -58,15 +60,23 @@ class TowersStage(Stage):
         self.collate = collate_examples
 
     def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
-        scores = self._scores(batch)
+        texts = [
+            ", ".join(example.captions)
+            if torch.rand(()) < self.config.sentences
+            else example.description
+            for example in batch
+        ]
+        scores = self._scores(batch, texts)
         right = torch.arange(len(batch))
         loss = (F.cross_entropy(scores, right) + F.cross_entropy(scores.T, right)) / 2
         return {"loss": loss, "accuracy": (scores.argmax(dim=1) == right).float().mean()}
 
     def draw_samples(self, folder: Path) -> None:
+        """Choose among the descriptions of clips that are not trained on; write the answers."""
         clips = TrainingClips(self.config.data, seed=5)
         batch = [clips[i] for i in range(NUM_SAMPLES)]
-        best = self._scores(batch).argmax(dim=1).tolist()
+        scores = self._scores(batch, [example.description for example in batch])
+        best = scores.argmax(dim=1).tolist()
         right = sum(i == k for i, k in enumerate(best)) / NUM_SAMPLES
         answers = [(batch[i].description, batch[k].description) for i, k in enumerate(best)]
         text = json.dumps({"accuracy": right, "true and chosen": answers}, indent=1)
@@ -76,18 +86,12 @@ class TowersStage(Stage):
         save_part(self.image, self.folder, "image_encoder")
         save_part(self.text, self.folder, "text_encoder")
 
-    def _scores(self, batch: list[ClipExample]) -> Tensor:
-        """Cosines of all frames with all descriptions, over the temperature: [B, B]."""
+    def _scores(self, batch: list[ClipExample], texts: list[str]) -> Tensor:
+        """Cosines of all frames with all texts, over the temperature: [B, B]."""
         size = self.image.config.image_size
         pixels = clip_pixel_values(torch.stack([example.video[0] for example in batch]), size)
         images = self.image(pixel_values=pixels).image_embeds
-        tokens = self.tokenizer(
-            [example.description for example in batch],
-            padding="max_length",
-            truncation=True,
-            return_tensors="pt",
-        )
-        texts = self.text(input_ids=tokens.input_ids).pooler_output
-        texts = self.projection(texts)
+        tokens = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
+        states = self.projection(self.text(input_ids=tokens.input_ids).pooler_output)
         scale = self.scale.exp().clamp(max=100)
-        return scale * F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T
+        return scale * F.normalize(images, dim=-1) @ F.normalize(states, dim=-1).T
