@@ -160,7 +160,11 @@ class ModelScopeBackbone(TextToVideoBackbone):
         noise: Noise | None = None,
         generator: torch.Generator | None = None,
     ) -> StartedPass:
-        """See `TextToVideoBackbone.start`; `timestep` is 0..999, 0 the least noisy, None = none."""
+        """See `TextToVideoBackbone.start`.
+
+        `timestep` counts the levels of the training schedule (1000 in ModelScopeT2V), 0 the least
+        noisy; None adds no noise.
+        """
         latents = self.sample_latents(encoded, generator)
         noisy = self.add_noise(latents, timestep, noise, generator).to(self.unet.dtype)
         return StartedPass(encoded, timestep, run_stem(self.unet, noisy, timestep or 0))
@@ -223,6 +227,11 @@ class ModelScopeBackbone(TextToVideoBackbone):
         """Diffuse scaled latents to a timestep: sqrt(abar) z + sqrt(1 - abar) n, in float32."""
         if timestep is None:
             return latents
+        if not 0 <= timestep < len(self.alphas_cumprod):
+            raise ValueError(
+                f"expected a timestep in 0..{len(self.alphas_cumprod) - 1}, the levels of the "
+                f"noise schedule, got {timestep}"
+            )
         if noise is None:
             noise = torch.randn(latents.shape, generator=generator, device=latents.device)
         elif not isinstance(noise, Tensor):

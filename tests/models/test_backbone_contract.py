@@ -165,3 +165,9 @@ def test_unknown_backbone():
 
 def latent_size(video):
     return [side // 8 for side in video.shape[-2:]]
+
+
+@pytest.mark.parametrize("timestep", [-1, 1_000_000])
+def test_timesteps_outside_of_the_schedule_are_refused(backbone, video, timestep):
+    with pytest.raises(ValueError, match=rf"expected a timestep in 0\.\.\d+, .* got {timestep}"):
+        backbone.start(backbone.encode(video), timestep=timestep)
