@@ -19,10 +19,9 @@ from vdit.evaluation.window_borders import mean_jumps
 from vdit.metrics.davis import region_similarity
 from vdit.segment_options import SegmentOptions
 from vdit.segmenter import ReferringSegmenter
-from vdit.stages.heldout import case_of
+from vdit.stages.heldout import KINDS, case_of
 
 FIRST_SEED = 500_000
-KINDS = ("category", "appearance", "spatial")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from vdit.atomic import replace_when_complete
 from vdit.build import quiet_libraries
 from vdit.evaluation.referring_clips import score_clips
 from vdit.segmenter import ReferringSegmenter
-from vdit.stages.heldout import fix_split, load_cases
+from vdit.stages.heldout import KINDS, fix_split, load_cases
 
 SPLIT = Path("configs/mini/heldout.json")
 
@@ -30,8 +30,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("scores.json"))
     options = parser.parse_args()
     if options.fix is not None:
-        kinds = ["category", "appearance", "spatial"]
-        facts = fix_split(options.fix, "simple", kinds, count=100, num_frames=16, side=96)
+        facts = fix_split(options.fix, "simple", list(KINDS), count=100, num_frames=16, side=96)
         print(json.dumps(facts))
         return
     quiet_libraries()

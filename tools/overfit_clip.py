@@ -1,4 +1,4 @@
-"""Train the head of `vdit-mini` on one rendered clip until it fits: a check that all parts learn.
+"""Fit the head of `vdit-mini-random` to one rendered clip: a check that all parts learn.
 
 The result says nothing about other clips. Writes the files of `vdit demo` to a folder.
 """
@@ -28,13 +28,14 @@ from vdit.training.matcher import TemporalMatcher
 from vdit.visualize import contact_sheet, draw_legend, object_colors, overlay_masks
 
 HEIGHT, WIDTH = 96, 128
+KINDS = ("motion", "spatial", "appearance", "relation", "ordinal", "category")
 NOTE = "fitted to this clip"
 
 
 def fit(clip: RenderedClip, captions: list[Caption], steps: int) -> ReferringSegmenter:
     """Minimize the released training loss on all captions of one clip."""
     torch.manual_seed(0)
-    model, _ = load_model("vdit-mini")
+    model, _ = load_model("vdit-mini-random")
     model.train()
     video = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float() / 255
     mask = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.bool)
@@ -61,7 +62,7 @@ def fit(clip: RenderedClip, captions: list[Caption], steps: int) -> ReferringSeg
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-    return ReferringSegmenter(model.eval(), "vdit-mini, fitted to one clip", trained=True)
+    return ReferringSegmenter(model.eval(), "vdit-mini-random, fitted to one clip", trained=True)
 
 
 def main() -> None:
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=6, help="of the clip")
     arguments = parser.parse_args()
     clip = render(make_scene("referring", arguments.seed, arguments.frames, HEIGHT, WIDTH))
-    captions = choose_captions(clip)[:2]
+    captions = choose_captions(clip, KINDS)[:2]
     segmenter = fit(clip, captions, arguments.steps)
     prompts = [caption.text for caption in captions]
     predictions = segmenter.segment(

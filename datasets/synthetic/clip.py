@@ -7,6 +7,7 @@ frames are anti-aliased: every array here can be checked against every other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -83,12 +84,12 @@ class Annotation:
     instances: np.ndarray
     captions: tuple[Caption, ...]
 
-    @property
+    @cached_property
     def masks(self) -> np.ndarray:
         """The visible part of each object, [N, T, H, W] bool."""
         return _masks(self.instances, len(self.scene.objects))
 
-    @property
+    @cached_property
     def boxes_xyxy(self) -> np.ndarray:
         """Boxes around the visible parts, [N, T, 4] float32 in pixels; zeros where invisible."""
         return _boxes(self.masks)

@@ -125,7 +125,7 @@ class ModelScopeBackbone(TextToVideoBackbone):
     # ---- text ----------------------------------------------------------------------------------
 
     def tokenize(self, captions: Sequence[str]) -> Tensor:
-        """Turn captions into [B, 77] token ids, padded and cut to the tower's length."""
+        """Turn captions into [B, L] token ids, padded and cut to the tower's length."""
         return self.tokenizer(
             list(captions),
             padding="max_length",

@@ -243,3 +243,17 @@ def test_changes_of_a_configuration_may_stand_after_the_flags():
     for wrong in (["train", "c.yaml", "--resume", "oops"], ["demo", "-o", "x", "a=1"]):
         with pytest.raises(SystemExit):
             parse(wrong)
+
+
+def test_sentences_of_the_demo():
+    from vdit.commands.demo import choose_captions
+    from vdit.datasets.synthetic.render import annotate
+
+    clip = annotate(make_scene("simple", 3, 8, 48, 48), captions_per_kind=20)
+    first, second, absent = choose_captions(clip, ["motion", "appearance"])
+    assert {first.kind, second.kind} <= {"motion", "appearance"}
+    assert first.objects != second.objects
+    assert absent.objects == ()
+    assert absent.meaning == "name"
+    first, second, _ = choose_captions(clip)
+    assert {first.kind, second.kind} <= {"spatial", "appearance", "category"}

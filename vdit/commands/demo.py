@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from vdit.commands.segment import load_segmenter, print_summary, segment_to_folder
-from vdit.datasets.synthetic.clip import Caption, RenderedClip
+from vdit.datasets.synthetic.clip import Annotation, Caption, RenderedClip
 from vdit.datasets.synthetic.recipes import make_scene
-from vdit.datasets.synthetic.render import render
+from vdit.datasets.synthetic.render import annotate, render
 from vdit.datasets.synthetic.scene import FRAMES_PER_SECOND
 from vdit.evaluation.referring_clips import similarity
 from vdit.masks import read_mask_png
 from vdit.segment_options import SegmentOptions
 from vdit.segment_output import slug
 from vdit.segmenter import ReferringSegmenter
+from vdit.stages.clips import absent_captions, single_captions
 from vdit.video import open_video
 from vdit.video_writer import VideoWriter
 from vdit.visualize import contact_sheet
@@ -48,7 +50,8 @@ def run(arguments: Namespace) -> None:
     reader = open_video(folder / "clip.mp4")
     options = SegmentOptions(no_target_threshold=NO_TARGET_THRESHOLD)
     summary = segment_to_folder(segmenter, reader, prompts, options, folder, reader.num_frames)
-    summary["scores"] = score_prompts(folder, clip, captions, _strange_answer(segmenter, clip))
+    strange = _strange_answer(segmenter, clip, options)
+    summary["scores"] = score_prompts(folder, clip, captions, strange)
     (folder / "scores.json").write_text(json.dumps(summary["scores"], indent=2) + "\n")
     overlay = list(open_video(folder / "overlay.mp4"))
     chosen = [overlay[i] for i in np.linspace(0, len(overlay) - 1, SHEET_FRAMES).astype(int)]
@@ -65,15 +68,18 @@ def run(arguments: Namespace) -> None:
         )
 
 
-def choose_captions(clip: RenderedClip) -> list[Caption]:
-    """Pick sentences about two different objects, and one about an object that is not there."""
+def choose_captions(clip: Annotation | RenderedClip, kinds: Sequence[str] = KINDS) -> list[Caption]:
+    """Pick sentences about two different objects, and one about an object that is not there.
+
+    Args:
+        clip: with its sentences.
+        kinds: of the first two, those first that are wanted most.
+    """
     chosen: dict[int, Caption] = {}
-    single = [each for each in clip.captions if len(each.objects) == 1 and each.kind in KINDS]
-    for caption in sorted(single, key=lambda each: KINDS.index(each.kind)):
+    for caption in sorted(single_captions(clip, kinds), key=lambda each: kinds.index(each.kind)):
         if len(chosen) < 2:
             chosen.setdefault(caption.objects[0], caption)
-    absent = [each for each in clip.captions if each.kind == "no target" and each.meaning == "name"]
-    return [*chosen.values(), *absent[:1]]
+    return [*chosen.values(), *absent_captions(clip)[:1]]
 
 
 def score_prompts(
@@ -104,8 +110,10 @@ def score_prompts(
     return scores
 
 
-def _strange_answer(segmenter: ReferringSegmenter, clip: RenderedClip) -> np.ndarray:
+def _strange_answer(
+    segmenter: ReferringSegmenter, clip: RenderedClip, options: SegmentOptions
+) -> np.ndarray:
     """Segment the clip by a sentence about another one, [T, H, W] bool."""
-    other = render(make_scene(RECIPE, OTHER_SEED, *SIZE))
-    answers = segmenter.segment(clip.frames, [choose_captions(other)[0].text])
+    other = annotate(make_scene(RECIPE, OTHER_SEED, *SIZE))
+    answers = segmenter.segment(clip.frames, [choose_captions(other)[0].text], options)
     return answers[0].masks[:]

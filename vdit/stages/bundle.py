@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from vdit.atomic import replace_folder_when_complete
 from vdit.build import load_part
-from vdit.model_spec import CONFIG_FILE, WEIGHTS_FILE, local_parts, read_spec
+from vdit.model_spec import CONFIG_FILE, WEIGHTS_FILE, local_parts, read_spec, write_spec
 from vdit.stages.parts import save_weights
 
 KEPT = ("README.md", "scores.json")
@@ -31,19 +30,17 @@ def bundle(folder: Path, target: Path) -> int:
         Bytes of all files.
 
     Raises:
-        ValueError: a part is missing or damaged.
+        ValueError: a part is missing or damaged, or the folder is no model.
     """
-    read_spec(folder)
+    spec = read_spec(folder)
     with replace_folder_when_complete(target) as temporary:
         for name, source in asdict(local_parts()).items():
             part = load_part(name, source, folder, torch.float16)
-            if isinstance(part, nn.Module):
-                part.half()
             part.save_pretrained(temporary / name)
             _forget_folder(temporary / name / CONFIG_FILE)
         weights = load_file(folder / WEIGHTS_FILE)
         save_weights({k: v.half() for k, v in weights.items()}, temporary / WEIGHTS_FILE)
-        shutil.copy(folder / CONFIG_FILE, temporary / CONFIG_FILE)
+        write_spec(spec, temporary)
         for name in KEPT:
             if (target / name).is_file():
                 shutil.copy(target / name, temporary / name)

@@ -90,9 +90,7 @@ class TrainingClips(Dataset[ClipExample]):
             frames = choose_frames(rng, config.rendered, config.frames)
             single = single_captions(clip, config.kinds)
             chosen = choose_captions(rng, clip, single, frames, config.captions)
-        chosen += [
-            each for each in clip.captions if each.kind == "no target" and each.meaning == "name"
-        ][: config.absent]
+        chosen += absent_captions(clip)[: config.absent]
         return ClipExample(
             video=torch.from_numpy(render_frames(scene, frames.tolist())).permute(0, 3, 1, 2),
             description=describe(clip),
@@ -112,6 +110,11 @@ def choose_frames(rng: np.random.Generator, rendered: int, count: int) -> np.nda
 def single_captions(clip: Annotation | RenderedClip, kinds: Collection[str]) -> list[Caption]:
     """List the sentences of some kinds that name one object."""
     return [each for each in clip.captions if each.kind in kinds and len(each.objects) == 1]
+
+
+def absent_captions(clip: Annotation | RenderedClip) -> list[Caption]:
+    """List the sentences that name by noun and adjective what the clip does not hold."""
+    return [each for each in clip.captions if each.kind == "no target" and each.meaning == "name"]
 
 
 def choose_captions(
@@ -134,7 +137,7 @@ def choose_captions(
     return chosen
 
 
-def target_of(clip: Annotation, caption: Caption, frames: np.ndarray) -> Target:
+def target_of(clip: Annotation | RenderedClip, caption: Caption, frames: np.ndarray) -> Target:
     """Describe the objects that a sentence names, in the given frames."""
     H, W = clip.scene.height, clip.scene.width
     index = np.array(caption.objects, dtype=np.int64)

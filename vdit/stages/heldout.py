@@ -18,6 +18,9 @@ from vdit.datasets.synthetic.scene import VERSION
 from vdit.evaluation.referring_clips import ClipCase
 from vdit.stages.clips import single_captions
 
+KINDS = ("category", "appearance", "spatial")
+"""Sentences that the small model is trained on and measured by."""
+
 
 @dataclass(frozen=True)
 class Split:

@@ -1,4 +1,4 @@
-"""Stage 5: VD-IT's own parts on the frozen networks."""
+"""Stages 5 and 6: VD-IT's own parts on the frozen networks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WORD_PARTS = ("roberta", "roberta_tokenizer")
 
 @dataclass(frozen=True)
 class ReferringConfig:
-    """Stage 5.
+    """Stages 5 and 6, on single frames and on clips.
 
     Attributes:
         run: steps, rates.
