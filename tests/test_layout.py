@@ -13,7 +13,16 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("vdit", "models", "datasets", "ops", "tools")
 LEAVES = {"vdit.structures", "vdit.boxes", "vdit.masks"}
 HEAVY = {"diffusers", "transformers", "open_clip"}
-COMPOSERS = {"build", "cli", "segmenter", "features", "architectures", "model_spec", "tracks"}
+COMPOSERS = {
+    "build",
+    "cli",
+    "segmenter",
+    "features",
+    "architectures",
+    "model_spec",
+    "tracks",
+    "network_loading",
+}
 
 
 def sources(folder):
@@ -100,7 +109,7 @@ def test_nothing_imports_tools_or_short_names():
 
 def test_heavy_libraries_are_imported_where_they_are_needed():
     allowed = {"vdit/architectures.py", "vdit/build.py", "vdit/byte_tokenizers.py"}
-    allowed |= {"models/open_clip_tower.py", "vdit/checkpoint.py"}
+    allowed |= {"models/open_clip_tower.py", "vdit/checkpoint.py", "vdit/network_loading.py"}
     allowed |= {f"vdit/stages/{name}.py" for name in ("diffusion", "tokenizers", "words")}
     for folder in FOLDERS:
         for path in sources(folder):

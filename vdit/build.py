@@ -1,27 +1,17 @@
-"""Configuration to objects: the one file that knows every class by name and reads weights."""
+"""Configuration to objects: models and backbones by name, with their weights."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, DDPMScheduler, UNet3DConditionModel
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from transformers import (
-    CLIPTextModel,
-    CLIPTokenizer,
-    CLIPVisionModelWithProjection,
-    RobertaModel,
-    RobertaTokenizer,
-)
 
 from vdit.architectures import FULL, MINI, build_networks
 from vdit.byte_tokenizers import clip_byte_tokenizer, roberta_byte_tokenizer
@@ -37,22 +27,24 @@ from vdit.model_spec import (
 from vdit.models.backbones.base import Backbone
 from vdit.models.backbones.modelscope import ModelScopeBackbone
 from vdit.models.image_encoder import ClipImageEncoder
-from vdit.models.open_clip_tower import load_open_clip_tower
 from vdit.models.text_encoder import RobertaTextEncoder
 from vdit.models.vdit import VDIT, VDITConfig
+from vdit.network_loading import (
+    LOAD_ERRORS,
+    Networks,
+    first_line,
+    load_networks,
+    load_part,
+    reading,
+)
 
 logger = logging.getLogger(__name__)
 
 ZEROSCOPE = "cerspense/zeroscope_v2_576w"
-OPEN_CLIP = "open_clip:"
 ALIGNMENT = 64  # bytes, as torch allocates
 FROZEN_PREFIXES = ("backbone.", "text_encoder.")
 BUNDLED = {"vdit-mini": Path(__file__).parent / "bundled" / "vdit-mini"}
 """Models that come with the package; their cards say what they were trained on."""
-LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
-
-Networks = dict[str, Any]
-
 
 # ---- models ------------------------------------------------------------------------------------
 
@@ -116,7 +108,7 @@ def find_folder(name: str) -> Path:
         known = ", ".join(known_models())
         raise ValueError(
             f"expected a known model ({known}), a folder or a hub id that can be reached, got "
-            f"{name!r}: {_first_line(error)}"
+            f"{name!r}: {first_line(error)}"
         ) from error
 
 
@@ -176,7 +168,7 @@ def load_trained(model: VDIT, file: Path) -> None:
     Raises:
         ValueError: the file cannot be read, or holds the parameters of another model.
     """
-    weights = _reading("the trained weights", str(file), lambda: load_file(file))
+    weights = reading("the trained weights", str(file), lambda: load_file(file))
     wanted = set(trained_names(model))
     problems = [f"{name} is missing" for name in sorted(wanted - set(weights))]
     problems += [f"{name} is unknown" for name in sorted(set(weights) - wanted)]
@@ -185,7 +177,7 @@ def load_trained(model: VDIT, file: Path) -> None:
             f"expected the {len(wanted)} trained tensors of the model in {file}, but "
             f"{'; '.join(problems[:3])} ({len(problems)} problems); convert the checkpoint again"
         )
-    _reading("the trained weights", str(file), lambda: model.load_state_dict(weights, strict=False))
+    reading("the trained weights", str(file), lambda: model.load_state_dict(weights, strict=False))
 
 
 def quiet_libraries() -> None:
@@ -193,70 +185,6 @@ def quiet_libraries() -> None:
     diffusers.utils.logging.set_verbosity_error()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-
-
-# ---- frozen networks ---------------------------------------------------------------------------
-
-
-def load_networks(parts: Parts, folder: Path | None, dtype: torch.dtype) -> Networks:
-    """Load every frozen network and tokenizer from its source.
-
-    Raises:
-        ValueError: a source cannot be reached, or its files are damaged; names the part.
-    """
-    return {part: load_part(part, getattr(parts, part), folder, dtype) for part in LOADERS}
-
-
-def load_part(part: str, source: str, folder: Path | None, dtype: torch.dtype) -> Any:
-    """Load one network or tokenizer; `source` as in `Parts`."""
-    if source.startswith(OPEN_CLIP):
-        return load_open_clip_tower(source.removeprefix(OPEN_CLIP)).to(dtype)
-    place, subfolder = split_source(source, folder)
-    options: dict[str, Any] = {"subfolder": subfolder} if subfolder else {}
-    return _reading(part, source, lambda: LOADERS[part](place, dtype, options))
-
-
-def _load_scheduler(place: str, dtype: torch.dtype, options: dict[str, Any]) -> DDPMScheduler:
-    return DDPMScheduler.from_config(DDPMScheduler.load_config(place, **options))
-
-
-LOADERS: dict[str, Callable[[str, torch.dtype, dict[str, Any]], Any]] = {
-    "unet": lambda place, dtype, options: UNet3DConditionModel.from_pretrained(
-        place, torch_dtype=dtype, **options
-    ),
-    "vae": lambda place, dtype, options: AutoencoderKL.from_pretrained(
-        place, torch_dtype=dtype, **options
-    ),
-    "scheduler": _load_scheduler,
-    "text_encoder": lambda place, dtype, options: CLIPTextModel.from_pretrained(
-        place, dtype=dtype, **options
-    ),
-    "tokenizer": lambda place, dtype, options: CLIPTokenizer.from_pretrained(place, **options),
-    "image_encoder": lambda place, dtype, options: CLIPVisionModelWithProjection.from_pretrained(
-        place, dtype=dtype, **options
-    ),
-    "roberta": lambda place, dtype, options: RobertaModel.from_pretrained(
-        place, dtype=dtype, **options
-    ),
-    "roberta_tokenizer": lambda place, dtype, options: RobertaTokenizer.from_pretrained(
-        place, **options
-    ),
-}
-
-
-def _reading(what: str, source: str, read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except LOAD_ERRORS as error:
-        raise ValueError(
-            f"cannot load {what} from {source}: {_first_line(error)}; check the path or hub id, "
-            "or fetch the files again"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
 
 
 # ---- models that need no files -----------------------------------------------------------------

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from vdit.build import load_part
 from vdit.models.open_clip_tower import tower_from_open_clip
+from vdit.network_loading import load_part
 
 
 class Block(nn.Module):

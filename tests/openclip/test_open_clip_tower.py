@@ -165,7 +165,7 @@ def test_other_towers_are_refused(open_clip, vision, message):
 def test_loads_a_checkpoint_as_an_image_encoder(open_clip, tiny, tmp_path, suffix):
     from safetensors.torch import save_file
 
-    from vdit.build import load_part
+    from vdit.network_loading import load_part
 
     model = build(open_clip, mlp_ratio=3.0)
     path = tmp_path / f"weights{suffix}"

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from vdit.atomic import replace_folder_when_complete
-from vdit.build import load_part
 from vdit.model_spec import CONFIG_FILE, WEIGHTS_FILE, local_parts, read_spec, write_spec
+from vdit.network_loading import load_part
 from vdit.stages.parts import save_weights
 
 KEPT = ("README.md", "scores.json")

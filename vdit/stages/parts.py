@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from vdit.architectures import MINI, Architecture, build_networks
 from vdit.atomic import replace_folder_when_complete, replace_when_complete
-from vdit.build import Networks, load_part
 from vdit.model_spec import local_parts
+from vdit.network_loading import Networks, load_part
 
 
 def load_parts(folder: Path, names: list[str]) -> Networks:
