@@ -27,6 +27,7 @@ except ImportError:
 
     CppExtension = None
 
+CSRC = Path("vdit/ops/csrc")
 VERSION = re.search(r'^__version__ = "(.+)"', Path("vdit/__init__.py").read_text(), re.M)[1]
 ALLOW_ERRORS = os.environ.get("VDIT_BUILD_ALLOW_ERRORS", "1") != "0"
 PACKAGES = [
@@ -104,8 +105,8 @@ def extensions() -> list[Extension]:
     return [
         CppExtension(
             "vdit.ops._C",
-            sources=["vdit/ops/csrc/bindings.cpp"],
-            depends=["vdit/ops/csrc/ms_deform_attn_cpu.h"],
+            sources=sorted(str(path) for path in CSRC.glob("*.cpp")),
+            depends=sorted(str(path) for path in CSRC.glob("*.h")),
             define_macros=STABLE_ABI,
             extra_compile_args=FLAGS,
             py_limited_api=True,

@@ -1,167 +1,122 @@
-// Schemas of the operators and their CPU kernels, on torch's stable ABI: one binary serves every
-// torch from the version of TORCH_TARGET_VERSION on.
+// Schemas of the operators and their CPU side, on torch's stable ABI: one binary serves every torch
+// from the version of TORCH_TARGET_VERSION on.
 
 #include <Python.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Exception.h>
-#include <torch/headeronly/util/Half.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <string>
 #include <tuple>
-#include <type_traits>
 #include <vector>
 
-#include "ms_deform_attn_cpu.h"
+#include "cpu_kernels.h"
+#include "tensors.h"
 
 namespace vdit {
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-constexpr int64_t kQueryBlock = 64;
+// Samples below which a second thread costs more than it saves.
+constexpr int64_t kSamplesPerThread = 8192;
 
-template <typename T>
-using AccOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
+// Zeros in memory of their own. The system gives large memory as pages that are zero already and
+// take no time before they are touched: with few queries most of a gradient of value never is.
+Tensor zeros_like(const Tensor& tensor) {
+  constexpr size_t kAlignment = 64;  // bytes, as torch's own memory
+  const size_t bytes = static_cast<size_t>(tensor.numel()) * tensor.element_size();
+  void* memory = std::calloc(bytes + kAlignment, 1);
+  STD_TORCH_CHECK(memory != nullptr, "vdit::ms_deform_attn_backward: no memory for ", bytes,
+                  " bytes of the gradient of value");
+  void* start = memory;
+  size_t space = bytes + kAlignment;
+  std::align(kAlignment, bytes, start, space);
+  return torch::stable::from_blob(start, tensor.sizes(), tensor.strides(), tensor.device(),
+                                  tensor.scalar_type(), [memory](void*) { std::free(memory); });
+}
 
-template <typename Function>
-auto dispatch(ScalarType type, Function&& function) {
-  switch (type) {
-    case ScalarType::Float:
-      return function(float{});
-    case ScalarType::Double:
-      return function(double{});
-    case ScalarType::BFloat16:
-      return function(c10::BFloat16{});
-    case ScalarType::Half:
-      return function(c10::Half{});
-    default:
-      STD_TORCH_CHECK(false, "vdit::ms_deform_attn: value must be float32, float64, bfloat16 or ",
-                      "float16");
+// Cuts a backward pass into shares, one per frame if these keep the threads busy, else fewer heads
+// at a time, then fewer levels: a share with all heads reads and writes whole cache lines in order.
+// Sums are made in the order of the queries, however it is cut.
+std::vector<Share> cut(const Problem& problem, int64_t threads) {
+  int64_t head_groups = 1;
+  int64_t level_groups = 1;
+  const auto is_uneven = [&] {
+    const int64_t shares = problem.batch * head_groups * level_groups;
+    return 20 * shares < 19 * threads * ((shares + threads - 1) / threads);
+  };
+  while (is_uneven() && head_groups < problem.heads) {
+    do {
+      ++head_groups;
+    } while (problem.heads % head_groups != 0);
   }
-}
-
-ScalarType accumulate_type(const Tensor& value) {
-  return value.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
-Tensor prepare(const Tensor& tensor, ScalarType type) {
-  if (tensor.scalar_type() == type) return torch::stable::contiguous(tensor);
-  return torch::stable::contiguous(torch::stable::to(tensor, type));
-}
-
-std::vector<Level> make_levels(const std::vector<int64_t>& spatial_shapes, int64_t pixels) {
-  STD_TORCH_CHECK(spatial_shapes.size() % 2 == 0,
-                  "vdit::ms_deform_attn: spatial_shapes must hold pairs");
-  std::vector<Level> levels;
-  int64_t start = 0;
-  for (size_t i = 0; i < spatial_shapes.size(); i += 2) {
-    const int64_t height = spatial_shapes[i];
-    const int64_t width = spatial_shapes[i + 1];
-    STD_TORCH_CHECK(height > 0 && width > 0,
-                    "vdit::ms_deform_attn: spatial_shapes must be positive");
-    levels.push_back({height, width, start});
-    start += height * width;
+  if (problem.batch * head_groups < threads) level_groups = problem.num_levels;
+  const int64_t heads = problem.heads / head_groups;
+  const int64_t levels = problem.num_levels / level_groups;
+  std::vector<Share> shares;
+  for (int64_t n = 0; n < problem.batch; ++n) {
+    for (int64_t m = 0; m < problem.heads; m += heads) {
+      for (int64_t l = 0; l < problem.num_levels; l += levels) {
+        shares.push_back({n, m, m + heads, l, l + levels});
+      }
+    }
   }
-  STD_TORCH_CHECK(start == pixels, "vdit::ms_deform_attn: spatial_shapes have ", start,
-                  " pixels, value has ", pixels);
-  return levels;
-}
-
-Problem make_problem(const Tensor& value, const std::vector<int64_t>& spatial_shapes,
-                     const Tensor& locations, const Tensor& weights) {
-  STD_TORCH_CHECK(value.dim() == 4 && locations.dim() == 6 && weights.dim() == 5,
-                  "vdit::ms_deform_attn: expected value [N, S, M, D], sampling_locations "
-                  "[N, Q, M, L, P, 2], attention_weights [N, Q, M, L, P]");
-  Problem problem{value.size(0),     value.size(1),     value.size(2), value.size(3),
-                  locations.size(1), locations.size(4), make_levels(spatial_shapes, value.size(1))};
-  const int64_t num_levels = static_cast<int64_t>(problem.levels.size());
-  const bool fits = locations.size(0) == problem.batch && locations.size(2) == problem.heads &&
-                    locations.size(3) == num_levels && locations.size(5) == 2;
-  STD_TORCH_CHECK(fits, "vdit::ms_deform_attn: sampling_locations do not match value");
-  for (int64_t axis = 0; axis < 5; ++axis) {
-    STD_TORCH_CHECK(weights.size(axis) == locations.size(axis),
-                    "vdit::ms_deform_attn: attention_weights do not match sampling_locations");
-  }
-  return problem;
-}
-
-template <typename T>
-const T* read(const Tensor& tensor) {
-  return static_cast<const T*>(tensor.const_data_ptr());
-}
-
-template <typename T>
-T* write(Tensor& tensor, bool wanted = true) {
-  return wanted ? static_cast<T*>(tensor.mutable_data_ptr()) : nullptr;
+  return shares;
 }
 
 Tensor ms_deform_attn_cpu(const Tensor& value, const std::vector<int64_t>& spatial_shapes,
                           const Tensor& sampling_locations, const Tensor& attention_weights) {
-  const Problem problem =
-      make_problem(value, spatial_shapes, sampling_locations, attention_weights);
-  const Tensor values = torch::stable::contiguous(value);
-  const Tensor locations = prepare(sampling_locations, accumulate_type(value));
-  const Tensor weights = prepare(attention_weights, accumulate_type(value));
+  const Inputs inputs(value, spatial_shapes, sampling_locations, attention_weights);
+  const Problem& problem = inputs.problem;
   Tensor out = torch::stable::new_empty(
-      values, {problem.batch, problem.queries, problem.heads * problem.channels});
-  const int64_t blocks = (problem.queries + kQueryBlock - 1) / kQueryBlock;
-  dispatch(value.scalar_type(), [&](auto tag) {
-    using T = decltype(tag);
-    using Acc = AccOf<T>;
-    torch::stable::parallel_for(0, problem.batch * blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t first = task % blocks * kQueryBlock;
-        const int64_t last = std::min(first + kQueryBlock, problem.queries);
-        forward_queries(problem, task / blocks, first, last, read<T>(values), read<Acc>(locations),
-                        read<Acc>(weights), write<T>(out));
-      }
-    });
-  });
+      inputs.value, {problem.batch, problem.queries, problem.heads * problem.channels});
+  const Forward arrays{inputs.value.const_data_ptr(), inputs.locations.const_data_ptr(),
+                       inputs.weights.const_data_ptr(), out.mutable_data_ptr()};
+  const int64_t samples = problem.heads * problem.num_levels * problem.points;
+  const auto kernel = cpu_kernels().forward[inputs.dtype];
+  torch::stable::parallel_for(
+      0, problem.batch * problem.queries, 1 + kSamplesPerThread / std::max<int64_t>(samples, 1),
+      [&](int64_t begin, int64_t end) { kernel(problem, arrays, begin, end); });
   return out;
-}
-
-// A gradient that nobody asked for is returned as an empty tensor of one axis.
-Tensor empty_gradient(const Tensor& like, bool wanted) {
-  return wanted ? torch::stable::empty_like(like) : torch::stable::new_empty(like, {0});
 }
 
 std::tuple<Tensor, Tensor, Tensor> ms_deform_attn_backward_cpu(
     const Tensor& grad_out, const Tensor& value, const std::vector<int64_t>& spatial_shapes,
     const Tensor& sampling_locations, const Tensor& attention_weights,
     const std::vector<bool>& output_mask) {
-  const Problem problem =
-      make_problem(value, spatial_shapes, sampling_locations, attention_weights);
-  STD_TORCH_CHECK(grad_out.numel() ==
-                      problem.batch * problem.queries * problem.heads * problem.channels,
-                  "vdit::ms_deform_attn_backward: expected grad_out [N, Q, M * D]");
-  const Tensor grads = prepare(grad_out, value.scalar_type());
-  const Tensor values = torch::stable::contiguous(value);
-  const Tensor locations = prepare(sampling_locations, accumulate_type(value));
-  const Tensor weights = prepare(attention_weights, accumulate_type(value));
-  Tensor grad_value = empty_gradient(values, output_mask.at(0));
-  Tensor grad_locations = empty_gradient(locations, output_mask.at(1));
-  Tensor grad_weights = empty_gradient(weights, output_mask.at(2));
-  dispatch(value.scalar_type(), [&](auto tag) {
-    using T = decltype(tag);
-    using Acc = AccOf<T>;
-    const Gradients<T, Acc> targets{write<T>(grad_value, output_mask[0]),
-                                    write<Acc>(grad_locations, output_mask[1]),
-                                    write<Acc>(grad_weights, output_mask[2])};
-    const int64_t tasks = problem.batch * problem.heads;
-    torch::stable::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) {
-        backward_head(problem, task / problem.heads, task % problem.heads, read<T>(grads),
-                      read<T>(values), read<Acc>(locations), read<Acc>(weights), targets);
-      }
-    });
-  });
+  const Inputs inputs(value, spatial_shapes, sampling_locations, attention_weights);
+  const Tensor grads = inputs.like_output(grad_out);
+  const bool value_wanted = output_mask.at(0);
+  const bool locations_wanted = output_mask.at(1);
+  const bool weights_wanted = output_mask.at(2);
+  Tensor grad_value = value_wanted ? zeros_like(inputs.value) : unwanted(inputs.value);
+  Tensor grad_locations =
+      locations_wanted ? torch::stable::empty_like(inputs.locations) : unwanted(inputs.locations);
+  Tensor grad_weights =
+      weights_wanted ? torch::stable::empty_like(inputs.weights) : unwanted(inputs.weights);
+  const Backward arrays{grads.const_data_ptr(),
+                        inputs.value.const_data_ptr(),
+                        inputs.locations.const_data_ptr(),
+                        inputs.weights.const_data_ptr(),
+                        value_wanted ? grad_value.mutable_data_ptr() : nullptr,
+                        locations_wanted ? grad_locations.mutable_data_ptr() : nullptr,
+                        weights_wanted ? grad_weights.mutable_data_ptr() : nullptr};
+  const std::vector<Share> shares = cut(inputs.problem, torch::stable::get_num_threads());
+  const auto kernel = cpu_kernels().backward[inputs.dtype];
+  torch::stable::parallel_for(0, static_cast<int64_t>(shares.size()), 1,
+                              [&](int64_t begin, int64_t end) {
+                                for (int64_t i = begin; i < end; ++i) {
+                                  kernel(inputs.problem, arrays, shares[i]);
+                                }
+                              });
   return {grad_value, grad_locations, grad_weights};
 }
+
+std::string cpu_capability() { return cpu_kernels().capability; }
 
 }  // namespace
 }  // namespace vdit
@@ -174,11 +129,16 @@ STABLE_TORCH_LIBRARY(vdit, library) {
       "ms_deform_attn_backward(Tensor grad_out, Tensor value, SymInt[] spatial_shapes, "
       "Tensor sampling_locations, Tensor attention_weights, bool[3] output_mask) "
       "-> (Tensor, Tensor, Tensor)");
+  library.def("cpu_capability() -> str");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(vdit, CPU, library) {
   library.impl("ms_deform_attn", TORCH_BOX(&vdit::ms_deform_attn_cpu));
   library.impl("ms_deform_attn_backward", TORCH_BOX(&vdit::ms_deform_attn_backward_cpu));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(vdit, CompositeExplicitAutograd, library) {
+  library.impl("cpu_capability", TORCH_BOX(&vdit::cpu_capability));
 }
 
 // Importing the module is what registers the operators; it has no members.
