@@ -1,31 +1,40 @@
-"""Packages, dependencies and the compiled extension `vdit.ops._C`; the rest is in pyproject.toml.
+"""Packages, dependencies and the compiled operators; the rest is in pyproject.toml.
 
-The extension is compiled against the torch that is importable while this file runs, so install with
+`vdit.ops._C` (schemas, CPU kernels) is compiled against the torch that is importable while this
+file runs, so install with
 
     pip install --no-build-isolation -e .
 
 in an environment that already has torch, setuptools and wheel (`ninja` is used if present,
-`MAX_JOBS` bounds it). With pip's build isolation torch is absent: the install succeeds without the
-extension, and so it does when the compiler fails. One warning then says what is lost (pip shows it
-with `-v`), and `vdit.ops` repeats it when it is imported. VDIT_BUILD_ALLOW_ERRORS=0 turns both
-cases into errors.
+`MAX_JOBS` bounds it). `vdit.ops._C_cuda` (CUDA kernels) is built beside it by nvcc:
+VDIT_BUILD_CUDA=auto builds it where nvcc is found and torch has CUDA, 1 wherever nvcc is found, 0
+never. TORCH_CUDA_ARCH_LIST ("8.0;9.0+PTX") names the architectures; without it they are those of
+the devices of this machine, or 8.0, 9.0 and 10.0.
+
+With pip's build isolation torch is absent: the install succeeds without the operators, and so it
+does when a compiler fails. One warning then says what is lost (pip shows it with `-v`), and
+`vdit.ops` repeats it when it is imported. VDIT_BUILD_ALLOW_ERRORS=0 turns these cases into errors.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
 
 try:
-    from torch.utils.cpp_extension import BuildExtension, CppExtension
+    import torch
+    from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths, library_paths
 except ImportError:
     from setuptools.command.build_ext import build_ext as BuildExtension
 
-    CppExtension = None
+    torch = None
 
 CSRC = Path("vdit/ops/csrc")
 VERSION = re.search(r'^__version__ = "(.+)"', Path("vdit/__init__.py").read_text(), re.M)[1]
@@ -75,43 +84,110 @@ EXTRAS = {
 }
 # The C interface of torch 2.11, which later versions keep.
 STABLE_ABI = [("TORCH_TARGET_VERSION", "0x020b000000000000")]
+PYTHON_ABI = ("Py_LIMITED_API", "0x030b0000")
 FLAGS = ["/O2"] if os.name == "nt" else ["-O3", "-g0", "-fvisibility=hidden", "-fopenmp-simd"]
 
 
-def without_extension(reason: object) -> None:
+NVCC = shutil.which("nvcc")
+NVCC_FLAGS = ["-std=c++17", "-O3", "-shared", "-cudart=static", "-DUSE_CUDA"]
+NVCC_FLAGS += ["-Xcompiler=-fPIC,-fvisibility=hidden", "-Xlinker=--no-as-needed"]
+ARCHITECTURES = "8.0;9.0;10.0+PTX"
+
+
+def without_extension(name: str, reason: object) -> None:
+    """Warn that an extension is missing, or stop."""
+    lost = {
+        "_C": "Without it ms_deform_attn runs on grid_sample: same numbers, several times slower, "
+        "much more memory.",
+        "_C_cuda": "Without it CUDA tensors run on grid_sample.",
+    }
     message = (
-        f"vdit.ops._C was not built: {reason}\n"
-        "Without it ms_deform_attn runs on grid_sample: same numbers, several times slower, much "
-        "more memory.\nBuild it with: pip install --no-build-isolation -e ."
+        f"vdit.ops.{name} was not built: {reason}\n{lost[name]}\n"
+        "Build it with: pip install --no-build-isolation -e ."
     )
     if not ALLOW_ERRORS:
         raise SystemExit(f"error: {message}")
     sys.stderr.write(f"warning: {message}\n")
 
 
+def architecture_flags() -> list[str]:
+    """Turn "8.0;9.0+PTX" into what nvcc understands."""
+    names = os.environ.get("TORCH_CUDA_ARCH_LIST", "").replace(" ", ";")
+    if not names and torch.cuda.is_available():
+        devices = range(torch.cuda.device_count())
+        names = ";".join("{}.{}".format(*torch.cuda.get_device_capability(i)) for i in devices)
+    flags = []
+    for name in dict.fromkeys((names or ARCHITECTURES).split(";")):
+        match = re.fullmatch(r"(\d+)\.(\d+)(a?)(\+PTX)?", name)
+        if not match:
+            raise SystemExit(
+                "error: TORCH_CUDA_ARCH_LIST: expected versions such as '8.0;9.0+PTX', "
+                f"got {name!r}; name numbers"
+            )
+        number = "".join(match.group(1, 2, 3))
+        flags.append(f"-gencode=arch=compute_{number},code=sm_{number}")
+        if match[4]:
+            flags.append(f"-gencode=arch=compute_{number},code=compute_{number}")
+    return flags
+
+
 class BuildOrWarn(BuildExtension):
+    """Build what can be built; nvcc compiles and links `_C_cuda` in one go."""
+
     def run(self) -> None:
         try:
             super().run()
         except Exception as error:
-            without_extension(f"{type(error).__name__}: {error}")
+            without_extension("_C", f"{type(error).__name__}: {error}")
             self.extensions = []
+
+    def build_extension(self, extension: Extension) -> None:
+        if not extension.name.endswith("_cuda"):
+            return super().build_extension(extension)
+        target = Path(self.get_ext_fullpath(extension.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        command = [NVCC, *NVCC_FLAGS, *architecture_flags(), "-o", str(target)]
+        command += [f"-D{name}={value}" for name, value in [*STABLE_ABI, PYTHON_ABI]]
+        command += [f"-I{path}" for path in [*include_paths(), sysconfig.get_path("include")]]
+        command += [f"-L{path}" for path in library_paths()]
+        command += [str(CSRC / "cuda_bindings.cu"), "-ltorch", "-ltorch_cpu", "-lc10"]
+        if subprocess.run(command).returncode != 0:
+            target.unlink(missing_ok=True)
+            without_extension("_C_cuda", "nvcc failed")
+            self.extensions = [each for each in self.extensions if each is not extension]
+
+
+def wants_cuda() -> bool:
+    """Read VDIT_BUILD_CUDA."""
+    wish = os.environ.get("VDIT_BUILD_CUDA", "auto")
+    if wish not in ("auto", "0", "1"):
+        raise SystemExit(f"error: VDIT_BUILD_CUDA: expected auto, 0 or 1, got {wish!r}")
+    if wish == "1" and NVCC is None:
+        without_extension("_C_cuda", "VDIT_BUILD_CUDA is 1 and nvcc is not on the PATH")
+    return NVCC is not None and (wish == "1" or (wish == "auto" and bool(torch.version.cuda)))
 
 
 def extensions() -> list[Extension]:
-    if CppExtension is None:
-        without_extension("torch is not importable in the build environment")
+    """List what to build in this environment."""
+    if torch is None:
+        without_extension("_C", "torch is not importable in the build environment")
         return []
-    return [
+    sources = sorted(str(path) for path in CSRC.iterdir())
+    found = [
         CppExtension(
             "vdit.ops._C",
-            sources=sorted(str(path) for path in CSRC.glob("*.cpp")),
-            depends=sorted(str(path) for path in CSRC.glob("*.h")),
+            sources=[path for path in sources if path.endswith(".cpp")],
+            depends=sources,
             define_macros=STABLE_ABI,
             extra_compile_args=FLAGS,
             py_limited_api=True,
         )
     ]
+    if wants_cuda():
+        found.append(
+            Extension("vdit.ops._C_cuda", sources=[], depends=sources, py_limited_api=True)
+        )
+    return found
 
 
 setup(

@@ -7,6 +7,7 @@ The kernels are in `csrc/`, the slow truth in `ms_deform_attn_reference.py`.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,8 +156,24 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(value, locations, weights)
 
 
+def _alert_not_deterministic() -> None:
+    """Do as torch does for its own operators: several threads add to one pixel in any order."""
+    if not torch.are_deterministic_algorithms_enabled():
+        return
+    message = (
+        "vdit::ms_deform_attn_backward is not deterministic on CUDA, but "
+        "torch.use_deterministic_algorithms(True) is set; allow it with warn_only=True, or compute "
+        "the gradients on the CPU"
+    )
+    if not torch.is_deterministic_algorithms_warn_only_enabled():
+        raise RuntimeError(message)
+    warnings.warn(message, UserWarning, stacklevel=2)
+
+
 def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     value, locations, weights = ctx.saved_tensors
+    if grad_out.is_cuda:
+        _alert_not_deterministic()
     wanted = [ctx.needs_input_grad[position] for position in (0, 2, 3)]
     grads = torch.ops.vdit.ms_deform_attn_backward(
         grad_out, value, ctx.spatial_shapes, locations, weights, wanted

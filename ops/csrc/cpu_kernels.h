@@ -6,27 +6,6 @@
 
 namespace vdit {
 
-// Of value and out; everything else is float, or double for double.
-enum Dtype { kFloat, kDouble, kBFloat16, kHalf, kNumDtypes };
-
-struct Forward {
-  const void* value;
-  const void* locations;
-  const void* weights;
-  void* out;
-};
-
-// A null pointer among the gradients means that nobody asked. grad_value holds zeros at first.
-struct Backward {
-  const void* grad_out;
-  const void* value;
-  const void* locations;
-  const void* weights;
-  void* grad_value;
-  void* grad_locations;
-  void* grad_weights;
-};
-
 // The share of a backward pass that one task owns: nothing that it writes is written by others.
 struct Share {
   int64_t frame;

@@ -1,4 +1,5 @@
-// Sizes of one call of multi-scale deformable attention; nothing here depends on torch.
+// One call of multi-scale deformable attention: its sizes and its arrays. Free of torch, and without
+// member functions, of which the linker would keep one for files of different instruction sets.
 //
 // Arrays are contiguous, row-major:
 //   value      [N, S, M, D]        features of all levels, S = sum of height * width
@@ -11,6 +12,9 @@
 #include <cstdint>
 
 namespace vdit {
+
+// Of value and out; everything else is float, or double for double.
+enum Dtype { kFloat, kDouble, kBFloat16, kHalf, kNumDtypes };
 
 struct Level {
   int32_t height;
@@ -27,6 +31,24 @@ struct Problem {
   int64_t num_levels;   // L
   int64_t points;       // P
   const Level* levels;  // on the CPU, whatever the device
+};
+
+struct Forward {
+  const void* value;
+  const void* locations;
+  const void* weights;
+  void* out;
+};
+
+// A null pointer among the gradients means that nobody asked. grad_value holds zeros at first.
+struct Backward {
+  const void* grad_out;
+  const void* value;
+  const void* locations;
+  const void* weights;
+  void* grad_value;
+  void* grad_locations;
+  void* grad_weights;
 };
 
 }  // namespace vdit

@@ -10,7 +10,6 @@
 
 #include <vector>
 
-#include "cpu_kernels.h"
 #include "problem.h"
 
 namespace vdit {

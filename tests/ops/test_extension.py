@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import vdit.ops
+from vdit.ops import ms_deform_attn
 from vdit.ops.extension import BUILD_COMMAND, SCHEMAS, extension_status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,9 +41,31 @@ torch.library.opcheck(torch.ops.vdit.ms_deform_attn.default, (value, [4, 5, 2, 3
 with torch.autocast("cpu", torch.bfloat16):
     low = ms_deform_attn(value, [(4, 5), (2, 3)], locations, weights).dtype
 schemas = [str(getattr(torch.ops.vdit, name).default._schema)
-           for name in ("ms_deform_attn", "ms_deform_attn_backward")]
+           for name in ("ms_deform_attn", "ms_deform_attn_backward", "cpu_capability")]
 print(json.dumps([extension_status(), equal, str(low), schemas]))
 """
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+PASSES = """
+import torch
+from vdit.ops import ms_deform_attn
+
+inputs = torch.load("inputs.pt")
+found = {}
+for name, (value, shapes, locations, weights) in inputs.items():
+    out = ms_deform_attn(value, shapes, locations, weights)
+    grads = torch.autograd.grad(out.float().square().sum(), (value, locations, weights))
+    found[name] = [out.detach(), *grads]
+torch.save(found, "passes.pt")
+print(torch.ops.vdit.cpu_capability())
+"""
+
+
+def passes(inputs):
+    value, shapes, locations, weights = inputs
+    out = ms_deform_attn(value, shapes, locations, weights)
+    grads = torch.autograd.grad(out.float().square().sum(), (value, locations, weights))
+    return [out.detach(), *grads]
 
 
 def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -64,8 +87,31 @@ def built() -> None:
 def test_status_of_the_built_extension():
     built()
     status = extension_status()
-    assert (status["cpu"], status["cuda"], status["reason"]) == ("compiled", "reference", None)
+    assert (status["cpu"], status["reason"]) == ("compiled", None)
     assert Path(str(status["file"])).name.startswith("_C.")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_status_without_a_device():
+    status = extension_status()
+    assert (status["cuda"], status["cuda_reason"]) == ("reference", "torch finds no CUDA device")
+
+
+@pytest.mark.parametrize("capability", ["default", "avx2", "avx512"])
+def test_every_instruction_set_gives_the_same_numbers(make_inputs, tmp_path, capability):
+    """The widest set that this processor has up to the named one; `default` runs everywhere."""
+    built()
+    inputs = {str(dtype): make_inputs(channels=37, dtype=dtype) for dtype in DTYPES}
+    torch.save(inputs, tmp_path / "inputs.pt")
+    result = run("-c", PASSES, cwd=tmp_path, ATEN_CPU_CAPABILITY=capability)
+    assert result.returncode == 0, result.stderr
+    names = ("default", "avx2", "avx512")
+    assert result.stdout.strip() in names[: names.index(capability) + 1]
+    found = torch.load(tmp_path / "passes.pt")
+    for dtype in DTYPES:
+        for got, want in zip(found[str(dtype)], passes(inputs[str(dtype)]), strict=True):
+            tolerance = {torch.float64: 1e-12, torch.float32: 1e-5}.get(got.dtype, 1e-2)
+            torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
 
 
 def test_name_is_the_function_whatever_was_imported_before():
@@ -127,6 +173,46 @@ def test_failing_compiler(source_tree, allowed):
     assert result.stderr.count("vdit.ops._C was not built") == 1
     assert result.stderr.count(BUILD_COMMAND) == 1
     assert not list(source_tree.glob("ops/_C*"))
+
+
+def empty_sources_and_broken_nvcc(source_tree: Path) -> None:
+    for source in source_tree.glob("ops/csrc/*.cpp"):
+        source.write_text("")
+    nvcc = source_tree / "nvcc"
+    nvcc.write_text("#!/bin/sh\nexit 1\n")
+    nvcc.chmod(0o755)
+
+
+@pytest.mark.parametrize("allowed", ["1", "0"])
+def test_failing_nvcc_costs_the_cuda_kernels_only(source_tree, allowed):
+    empty_sources_and_broken_nvcc(source_tree)
+    result = run(
+        *("setup.py", "build_ext", "--inplace"),
+        cwd=source_tree,
+        PATH=f"{source_tree}:{os.environ['PATH']}",
+        VDIT_BUILD_CUDA="1",
+        VDIT_BUILD_ALLOW_ERRORS=allowed,
+    )
+    assert (result.returncode == 0) == (allowed == "1"), result.stderr
+    assert "vdit.ops._C_cuda was not built: nvcc failed" in result.stderr
+    assert BUILD_COMMAND in result.stderr
+    assert not list(source_tree.glob("ops/_C_cuda*"))
+    assert bool(list(source_tree.glob("ops/_C.*"))) == (allowed == "1")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("VDIT_BUILD_CUDA", "yes", "expected auto, 0 or 1, got 'yes'"),
+        ("TORCH_CUDA_ARCH_LIST", "Hopper", "expected versions such as '8.0;9.0+PTX', got 'Hopper'"),
+    ],
+)
+def test_wrong_wishes_are_refused(source_tree, variable, text, message):
+    empty_sources_and_broken_nvcc(source_tree)
+    wishes = {"VDIT_BUILD_CUDA": "1", "PATH": f"{source_tree}:{os.environ['PATH']}", variable: text}
+    result = run("setup.py", "build_ext", "--inplace", cwd=source_tree, **wishes)
+    assert result.returncode != 0
+    assert message in result.stderr
 
 
 @pytest.mark.parametrize("allowed", ["1", "0"])

@@ -176,6 +176,23 @@ def test_number_of_threads_changes_no_bit(make_inputs):
         assert all(torch.equal(got, want) for got, want in zip(other, results[0], strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("channels", [64, 37])
+@torch.no_grad()
+def test_every_16_bit_number_is_read_and_rounded_as_torch_does(dtype, channels):
+    """A sample at the center of the only pixel, times a weight that asks for rounding."""
+    bits = torch.arange(2**16, dtype=torch.int32).to(torch.int16)
+    numbers = torch.nn.functional.pad(bits, (0, -len(bits) % channels)).view(dtype)
+    value = numbers.view(-1, 1, 1, channels)
+    locations = torch.full((len(value), 1, 1, 1, 1, 2), 0.5)
+    for scale in (1.0, 1.0 / 3.0, 1e-3, 40.0):
+        out = ms_deform_attn(
+            value, [(1, 1)], locations, torch.full((len(value), 1, 1, 1, 1), scale)
+        )
+        expected = (torch.tensor(scale) * value.float()).to(dtype).flatten()
+        torch.testing.assert_close(out.flatten(), expected, rtol=0, atol=0, equal_nan=True)
+
+
 @settings(max_examples=25, deadline=None)
 @given(data=st.data(), height=st.integers(1, 6), width=st.integers(1, 6))
 def test_weight_at_one_pixel_center_returns_the_pixel(make_inputs, data, height, width):

@@ -9,6 +9,7 @@ from torch.autograd import gradcheck
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from vdit.ops import ms_deform_attn
+from vdit.ops.ms_deform_attn import _alert_not_deterministic
 from vdit.ops.ms_deform_attn_reference import ms_deform_attn_reference
 
 SHAPES = {1: ((2, 3),), 2: ((3, 4), (2, 1)), 4: ((3, 4), (2, 2), (1, 2), (1, 1))}
@@ -200,3 +201,26 @@ def test_traced_graph_holds_one_node(make_inputs):
     value, shapes, *rest = (t.detach() if isinstance(t, torch.Tensor) else t for t in make_inputs())
     graph = make_fx(lambda v, loc, w: ms_deform_attn(v, shapes, loc, w))(value, *rest).graph
     assert [node.target for node in graph.nodes if node.op == "call_function"] == [OP]
+
+
+def test_alert_where_sums_have_no_order():
+    _alert_not_deterministic()
+    try:
+        torch.use_deterministic_algorithms(True)
+        with pytest.raises(RuntimeError, match="not deterministic on CUDA"):
+            _alert_not_deterministic()
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        with pytest.warns(UserWarning, match="not deterministic on CUDA"):
+            _alert_not_deterministic()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_cpu_gradients_need_no_alert(make_inputs):
+    value, shapes, *rest = make_inputs()
+    try:
+        torch.use_deterministic_algorithms(True)
+        ms_deform_attn(value, shapes, *rest).sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert value.grad is not None
