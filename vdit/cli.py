@@ -71,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_convert(commands)
     _add_data(commands)
     _add_train(commands)
+    _add_bench(commands)
     info = commands.add_parser("info", help="versions, devices, compiled kernels, models found")
     _add_json(info)
     return parser
@@ -81,6 +82,7 @@ _EXAMPLES = """examples:
   vdit segment clip.mp4 -p "the dog on the left" -p "the red ball" -o out
   vdit convert checkpoint.pth -o vdit-released
   vdit data render referring -o clips --count 20
+  vdit bench ops --cases small --rounds 3
   vdit info
 """
 
@@ -232,6 +234,54 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument(
         "--minutes", type=float, metavar="M", help="stop after so long, to be resumed"
     )
+    _add_json(parser)
+
+
+def _add_bench(commands: Commands) -> None:
+    bench = commands.add_parser("bench", help="time and memory, side by side with others")
+    actions = bench.add_subparsers(dest="action", required=True, metavar="ACTION")
+    parser = actions.add_parser(
+        "ops",
+        help="multi-scale deformable attention",
+        description="Time vdit.ops.ms_deform_attn beside grid_sample and, where they are "
+        "installed, torch-ms-deform-attn and mmcv.",
+    )
+    parser.add_argument(
+        "--cases",
+        nargs="+",
+        default=["small", "large", "decoder-small", "decoder-large"],
+        metavar="NAME",
+        help="sizes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--peers", nargs="+", default=[], metavar="NAME", help="(default: all that are found)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64", "bfloat16", "float16"),
+        default="float32",
+        help="of value (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of the CPU; one is timed by processor time, more by wall time (default: 1)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=5,
+        metavar="N",
+        help="calls of each; 30 times as many with few queries (default: %(default)s)",
+    )
+    parser.add_argument("--memory", action="store_true", help="measure peak memory, too")
+    parser.add_argument("--flush", action="store_true", help="empty the GPU's L2 cache each time")
+    parser.add_argument("-o", "--output", metavar="FILE", help="JSON to write")
     _add_json(parser)
 
 
