@@ -41,6 +41,7 @@ VERSION = re.search(r'^__version__ = "(.+)"', Path("vdit/__init__.py").read_text
 ALLOW_ERRORS = os.environ.get("VDIT_BUILD_ALLOW_ERRORS", "1") != "0"
 PACKAGES = [
     "vdit",
+    "vdit.backbone_loading",
     "vdit.benchmarking",
     "vdit.commands",
     "vdit.datasets",

@@ -31,8 +31,9 @@ class Encoded:
 
     Attributes:
         size: (H, W) of the video that was encoded, in pixels.
-        latent_mean: [B, T', C, h, w] mean of the latent posterior, unscaled.
-        latent_logvar: [B, T', C, h, w] its log-variance.
+        latent_mean: [B, T', C, h, w] mean of the latent posterior, unscaled; the frames as the
+            network takes them, [B, T, 3, H, W], where it has no latents.
+        latent_logvar: [B, T', C, h, w] its log-variance; None where there is no posterior.
         skips: stride -> [B, T, C, h, w] encoder features taken on the way to the latents.
         image_tokens: [B, T, L, C] tokens of an image tower, or None.
         posterior_noise: [B, T', C, h, w] the normal draw that turns the posterior into latents;
@@ -41,7 +42,7 @@ class Encoded:
 
     size: tuple[int, int]
     latent_mean: Tensor
-    latent_logvar: Tensor
+    latent_logvar: Tensor | None = None
     skips: dict[int, Tensor] = field(default_factory=dict)
     image_tokens: Tensor | None = None
     posterior_noise: Tensor | None = None
@@ -69,7 +70,7 @@ class Encoded:
         return replace(
             self,
             latent_mean=change(self.latent_mean),
-            latent_logvar=change(self.latent_logvar),
+            latent_logvar=None if self.latent_logvar is None else change(self.latent_logvar),
             skips={stride: change(skip) for stride, skip in self.skips.items()},
             image_tokens=None if self.image_tokens is None else change(self.image_tokens),
             posterior_noise=None if self.posterior_noise is None else change(self.posterior_noise),
@@ -86,14 +87,10 @@ class Encoded:
             kept = [tensor for tensor in tensors if tensor is not None]
             return torch.cat(kept, dim=1) if kept else None
 
-        mean = join([part.latent_mean for part in parts])
-        logvar = join([part.latent_logvar for part in parts])
-        assert mean is not None
-        assert logvar is not None
         return cls(
             size=first.size,
-            latent_mean=mean,
-            latent_logvar=logvar,
+            latent_mean=torch.cat([part.latent_mean for part in parts], dim=1),
+            latent_logvar=join([part.latent_logvar for part in parts]),
             skips={s: torch.cat([part.skips[s] for part in parts], dim=1) for s in first.skips},
             image_tokens=join([part.image_tokens for part in parts]),
             posterior_noise=join([part.posterior_noise for part in parts]),
@@ -111,7 +108,7 @@ class StartedPass:
     """
 
     encoded: Encoded
-    timestep: int | None
+    timestep: float | None
     stem: Any
 
 
@@ -123,12 +120,16 @@ class Backbone(nn.Module, ABC):
         temporal: True where frames see each other.
         clip_length: frames per joint pass; None = any.
         size_multiple: height and width of the video must be multiples of it.
+        frame_offset: T must be `frame_offset` + n * `frame_multiple`; then T' = `frame_offset` + n.
+        frame_multiple: frames that one feature frame spans; 1 where every frame has its own.
     """
 
     blocks: Mapping[str, BlockInfo]
     temporal: bool
     clip_length: int | None = None
     size_multiple: int = 1
+    frame_offset: int = 0
+    frame_multiple: int = 1
     frozen: bool = True
 
     def freeze(self) -> None:
@@ -156,7 +157,7 @@ class Backbone(nn.Module, ABC):
         video: Tensor | Encoded,
         *,
         blocks: Sequence[str],
-        timestep: int | None = None,
+        timestep: float | None = None,
         text: Tensor | None = None,
         image: Tensor | None = None,
         noise: Noise | None = None,
@@ -169,7 +170,8 @@ class Backbone(nn.Module, ABC):
             blocks: names from `self.blocks`.
             timestep: noise level in the network's native unit; None = clean latents.
             text: [B, L, C] or, different in each frame, [B, T, L, C]; None = the null prompt.
-            image: conditioning image, where the network takes one.
+            image: [B, 3, H, W] in 0..1, where the network takes a conditioning image; None = the
+                null image of its training.
             noise: [B, T', C, h, w], or a function of the scaled latents of that shape;
                 None = Gaussian.
             generator: source of the posterior sample and of Gaussian noise.
@@ -182,6 +184,10 @@ class Backbone(nn.Module, ABC):
             ValueError: a block is unknown, or a shape does not fit.
         """
 
+    def num_feature_frames(self, num_frames: int) -> int:
+        """Give T' of a video of T frames."""
+        return self.frame_offset + (num_frames - self.frame_offset) // self.frame_multiple
+
     def check_blocks(self, blocks: Sequence[str]) -> None:
         """Raise a ValueError that names the first unknown block."""
         for block in blocks:
@@ -193,6 +199,12 @@ class Backbone(nn.Module, ABC):
         """Raise a ValueError unless the video is [B, T, 3, H, W] of a fitting size."""
         if video.ndim != 5 or video.shape[2] != 3:
             raise ValueError(f"expected a video [B, T, 3, H, W], got shape {list(video.shape)}")
+        T = video.shape[1]
+        if T < 1 or (T - self.frame_offset) % self.frame_multiple:
+            start = f"{self.frame_offset} + " if self.frame_offset else ""
+            raise ValueError(
+                f"expected {start}{self.frame_multiple} n frames, got {T}; repeat the last frame"
+            )
         H, W = video.shape[-2:]
         if H % self.size_multiple or W % self.size_multiple:
             raise ValueError(
@@ -217,7 +229,7 @@ class TextToVideoBackbone(Backbone):
         self,
         encoded: Encoded,
         *,
-        timestep: int | None = None,
+        timestep: float | None = None,
         noise: Noise | None = None,
         generator: torch.Generator | None = None,
     ) -> StartedPass:
@@ -229,7 +241,7 @@ class TextToVideoBackbone(Backbone):
         video: Tensor | Encoded | StartedPass,
         *,
         blocks: Sequence[str],
-        timestep: int | None = None,
+        timestep: float | None = None,
         text: Tensor | None = None,
         image: Tensor | None = None,
         noise: Noise | None = None,

@@ -156,7 +156,7 @@ class ModelScopeBackbone(TextToVideoBackbone):
         self,
         encoded: Encoded,
         *,
-        timestep: int | None = None,
+        timestep: float | None = None,
         noise: Noise | None = None,
         generator: torch.Generator | None = None,
     ) -> StartedPass:
@@ -167,14 +167,14 @@ class ModelScopeBackbone(TextToVideoBackbone):
         """
         latents = self.sample_latents(encoded, generator)
         noisy = self.add_noise(latents, timestep, noise, generator).to(self.unet.dtype)
-        return StartedPass(encoded, timestep, run_stem(self.unet, noisy, timestep or 0))
+        return StartedPass(encoded, timestep, run_stem(self.unet, noisy, int(timestep or 0)))
 
     def extract(
         self,
         video: Tensor | Encoded | StartedPass,
         *,
         blocks: Sequence[str],
-        timestep: int | None = None,
+        timestep: float | None = None,
         text: Tensor | None = None,
         image: Tensor | None = None,
         noise: Noise | None = None,
@@ -211,6 +211,7 @@ class ModelScopeBackbone(TextToVideoBackbone):
         """Draw scaled latents [B, T, C, h, w] in float32 from the posterior (or take its mean)."""
         mean = encoded.latent_mean
         if self.posterior == "sample":
+            assert encoded.latent_logvar is not None  # `encode` has made it
             noise = encoded.posterior_noise
             if noise is None:
                 noise = torch.randn(mean.shape, generator=generator, device=mean.device)
@@ -220,14 +221,14 @@ class ModelScopeBackbone(TextToVideoBackbone):
     def add_noise(
         self,
         latents: Tensor,
-        timestep: int | None,
+        timestep: float | None,
         noise: Noise | None,
         generator: torch.Generator | None,
     ) -> Tensor:
         """Diffuse scaled latents to a timestep: sqrt(abar) z + sqrt(1 - abar) n, in float32."""
         if timestep is None:
             return latents
-        if not 0 <= timestep < len(self.alphas_cumprod):
+        if not 0 <= timestep < len(self.alphas_cumprod) or timestep != int(timestep):
             raise ValueError(
                 f"expected a timestep in 0..{len(self.alphas_cumprod) - 1}, the levels of the "
                 f"noise schedule, got {timestep}"
@@ -241,7 +242,7 @@ class ModelScopeBackbone(TextToVideoBackbone):
                 f"expected noise of the latents' shape {list(latents.shape)}, "
                 f"got {list(noise.shape)}"
             )
-        alpha = self.alphas_cumprod[timestep]
+        alpha = self.alphas_cumprod[int(timestep)]
         return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
 
     def _context(self, text: Tensor | None, B: int, T: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""Weights of backbones from folders and the hub, one file a family."""
