@@ -20,14 +20,17 @@ IM2COL_STEP = 64
 
 
 def find_peers(device: str) -> dict[str, Peer]:
-    """Give every implementation by name; "vdit" comes first, "reference" is grid_sample.
+    """Give every implementation by name; "vdit" comes first.
 
-    `torch-ms-deform-attn` and mmcv keep Deformable-DETR's kernels; they are there if installed.
+    "reference" is ours by grid_sample, level after level; "transformers" is the one that everybody
+    falls back to, which stacks what it sampled of all levels. `torch-ms-deform-attn` and mmcv keep
+    Deformable-DETR's kernels; they are there if installed.
     """
     peers: dict[str, Peer] = {
         "vdit": lambda x: ms_deform_attn(x.value, x.shapes, x.locations, x.weights),
         "reference": reference,
         "compiled-reference": torch.compile(reference),
+        "transformers": _of_transformers(device),
     }
     package = _import("torch_ms_deform_attn")
     if package is not None:
@@ -42,7 +45,7 @@ def find_peers(device: str) -> dict[str, Peer]:
 def peer_versions() -> dict[str, str]:
     """Give the versions of the packages that were found."""
     versions = {}
-    for name in ("torch-ms-deform-attn", "mmcv"):
+    for name in ("torch-ms-deform-attn", "mmcv", "transformers"):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -53,6 +56,19 @@ def peer_versions() -> dict[str, str]:
 def reference(inputs: Inputs) -> Tensor:
     """Compute by grid_sample."""
     return ms_deform_attn_reference(inputs.value, inputs.shapes, inputs.locations, inputs.weights)
+
+
+def _of_transformers(device: str) -> Peer:
+    from transformers.models.deformable_detr import modeling_deformable_detr
+
+    layer = modeling_deformable_detr.MultiScaleDeformableAttention()
+
+    def call(inputs: Inputs) -> Tensor:
+        shapes = torch.tensor(inputs.shapes, device=device)
+        arguments = (inputs.shapes, None, inputs.locations, inputs.weights, IM2COL_STEP)
+        return layer(inputs.value, shapes, *arguments)
+
+    return call
 
 
 def _import(name: str) -> Any:
