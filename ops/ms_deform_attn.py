@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vdit.ops.extension import library
 
+AUTOCAST_DEVICES = ("cpu", "cuda")
 VALUE_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -115,7 +116,7 @@ def _check_dtypes(value: Tensor, locations: Tensor, weights: Tensor) -> None:
 
 
 def _autocast_is_on(device: str) -> bool:
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return device in AUTOCAST_DEVICES and torch.is_autocast_enabled(device)
 
 
 def _names(*dtypes: torch.dtype) -> str:
@@ -201,5 +202,7 @@ def _autocast(
 
 torch.library.register_autograd("vdit::ms_deform_attn", _backward, setup_context=_setup_context)
 torch.library.register_autograd("vdit::ms_deform_attn_backward", _refuse_double_backward)
-library.impl("ms_deform_attn", functools.partial(_autocast, "cpu"), "AutocastCPU")
-library.impl("ms_deform_attn", functools.partial(_autocast, "cuda"), "AutocastCUDA")
+for _device in AUTOCAST_DEVICES:
+    library.impl(
+        "ms_deform_attn", functools.partial(_autocast, _device), f"Autocast{_device.upper()}"
+    )

@@ -143,6 +143,8 @@ def test_without_the_extension_the_reference_serves(tmp_path):
 
 
 def test_import_under_the_short_name_is_refused():
+    if not (ROOT / "ops").is_dir():
+        pytest.skip("not a checkout")
     result = run("-c", "import ops", cwd=ROOT)
     assert "expected `import vdit.ops`, got `import ops`" in result.stderr
 
