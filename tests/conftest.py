@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vdit.architectures import MINI, build_networks
-from vdit.build import byte_tokenizers, modelscope
+from vdit.backbone_loading.modelscope import modelscope
+from vdit.build import byte_tokenizers
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vdit.build import BUNDLED, quiet_libraries
+from vdit.build import quiet_libraries
+from vdit.model_spec import BUNDLED
 from vdit.stages.bundle import bundle
 
 

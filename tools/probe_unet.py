@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vdit.build import find_folder, modelscope, quiet_libraries
+from vdit.backbone_loading.modelscope import modelscope
+from vdit.build import find_folder, quiet_libraries
 from vdit.datasets.synthetic.recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS, make_scene
 from vdit.datasets.synthetic.render import annotate, render_frames
 from vdit.stages.parts import load_parts

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -14,19 +16,19 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vdit.architectures import FULL, MINI, build_networks
+from vdit.backbone_loading.modelscope import modelscope
+from vdit.backbone_loading.sources import SOURCES
 from vdit.byte_tokenizers import clip_byte_tokenizer, roberta_byte_tokenizer
 from vdit.model_spec import (
+    BUNDLED,
     CONFIG_FILE,
     WEIGHTS_FILE,
     ModelSpec,
-    Parts,
-    local_parts,
+    pipeline_parts,
     read_spec,
     split_source,
 )
 from vdit.models.backbones.base import Backbone
-from vdit.models.backbones.modelscope import ModelScopeBackbone
-from vdit.models.image_encoder import ClipImageEncoder
 from vdit.models.text_encoder import RobertaTextEncoder
 from vdit.models.vdit import VDIT, VDITConfig
 from vdit.network_loading import (
@@ -34,17 +36,13 @@ from vdit.network_loading import (
     Networks,
     first_line,
     load_networks,
-    load_part,
     reading,
 )
 
 logger = logging.getLogger(__name__)
 
-ZEROSCOPE = "cerspense/zeroscope_v2_576w"
 ALIGNMENT = 64  # bytes, as torch allocates
 FROZEN_PREFIXES = ("backbone.", "text_encoder.")
-BUNDLED = {"vdit-mini": Path(__file__).parent / "bundled" / "vdit-mini"}
-"""Models that come with the package; their cards say what they were trained on."""
 
 # ---- models ------------------------------------------------------------------------------------
 
@@ -124,37 +122,11 @@ def _spec_of(folder: Path) -> ModelSpec:
     return read_spec(folder)
 
 
-def pipeline_parts(place: str) -> Parts:
-    """Sources of a text-to-video pipeline (folder or hub id) in the layout of diffusers."""
-    return Parts(
-        **{
-            part: f"{place}#{part}"
-            for part in ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
-        }
-    )
-
-
 def assemble(config: VDITConfig, networks: Networks) -> VDIT:
     """Put the frozen networks and a head with fresh weights together."""
     backbone = modelscope(networks, config.compat)
     text_encoder = RobertaTextEncoder(networks["roberta"], networks["roberta_tokenizer"])
     return VDIT(config, backbone, text_encoder)
-
-
-def modelscope(networks: Networks, compat: str = "released") -> ModelScopeBackbone:
-    """Build the text-to-video backbone from its networks."""
-    image_encoder = networks.get("image_encoder")
-    released = compat == "released"
-    return ModelScopeBackbone(
-        networks["unet"],
-        networks["vae"],
-        networks["scheduler"].alphas_cumprod,
-        networks["text_encoder"],
-        networks["tokenizer"],
-        None if image_encoder is None else ClipImageEncoder(image_encoder),
-        rounding="truncate" if released else "nearest",
-        posterior="sample" if released else "mean",
-    )
 
 
 def trained_names(model: nn.Module) -> list[str]:
@@ -236,48 +208,26 @@ def known_models() -> list[str]:
 # ---- backbones ---------------------------------------------------------------------------------
 
 
-def _pipeline_backbone(place: str, image_encoder: str | None, dtype: torch.dtype) -> Backbone:
-    parts = pipeline_parts(place)
-    networks = {
-        part: load_part(part, getattr(parts, part), None, dtype)
-        for part in ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
-    }
-    if image_encoder is not None:
-        networks["image_encoder"] = load_part("image_encoder", image_encoder, None, dtype)
-    return modelscope(networks)
-
-
-def _mini_backbone(place: str, image_encoder: str | None, dtype: torch.dtype) -> Backbone:
-    networks = load_networks(local_parts(), Path(place), dtype)
-    return modelscope(networks, MINI.model.compat)
-
-
-BACKBONES: dict[str, tuple[Callable[[str, str | None, torch.dtype], Backbone], str]] = {
-    "modelscope": (_pipeline_backbone, Parts().unet.partition("#")[0]),
-    "zeroscope": (_pipeline_backbone, ZEROSCOPE),
-    "mini": (_mini_backbone, str(BUNDLED["vdit-mini"])),
-}
-
-
 def build_backbone(
     name: str,
     *,
     path: str | Path | None = None,
-    image_encoder: str | None = None,
     dtype: torch.dtype = torch.float32,
+    **options: Any,
 ) -> Backbone:
     """Build a frozen backbone with its weights.
 
     Args:
-        name: one of `BACKBONES`.
+        name: one of `vdit.backbone_loading.sources.SOURCES`.
         path: folder or hub id to load instead of the usual one.
-        image_encoder: source of a CLIP image tower whose tokens `encode` adds.
         dtype: of the weights.
+        options: of the family's `load`.
 
     Raises:
         ValueError: the name is unknown, or the weights cannot be loaded.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"expected a backbone among {', '.join(BACKBONES)}; got {name!r}")
-    build, place = BACKBONES[name]
-    return build(str(path or place), image_encoder, dtype)
+    if name not in SOURCES:
+        raise ValueError(f"expected a backbone among {', '.join(SOURCES)}; got {name!r}")
+    family, place = SOURCES[name]
+    module = importlib.import_module(f"vdit.backbone_loading.{family}")
+    return module.load(str(path or place), dtype, **options)

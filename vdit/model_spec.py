@@ -9,6 +9,8 @@ from pathlib import Path
 from vdit.config import load_config
 from vdit.models.vdit import VDITConfig
 
+BUNDLED = {"vdit-mini": Path(__file__).parent / "bundled" / "vdit-mini"}
+"""Models that come with the package; their cards say what they were trained on."""
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 MODELSCOPE = "ali-vilab/text-to-video-ms-1.7b"
@@ -58,6 +60,16 @@ class ModelSpec:
     model: VDITConfig = field(default_factory=VDITConfig)
     parts: Parts = field(default_factory=Parts)
     short_side: int = 360
+
+
+def pipeline_parts(place: str) -> Parts:
+    """Sources of a text-to-video pipeline (folder or hub id) in the layout of diffusers."""
+    return Parts(
+        **{
+            part: f"{place}#{part}"
+            for part in ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
+        }
+    )
 
 
 def local_parts() -> Parts:

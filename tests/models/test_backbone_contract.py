@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vdit.build import BACKBONES, build_backbone
+from vdit.backbone_loading.sources import SOURCES
+from vdit.build import build_backbone
 
 NAMES = ["mini"]
 
@@ -159,7 +160,7 @@ def test_errors_say_what_to_do(backbone, video):
 
 
 def test_unknown_backbone():
-    with pytest.raises(ValueError, match=f"among {', '.join(BACKBONES)}; got 'resnet'"):
+    with pytest.raises(ValueError, match=f"among {', '.join(SOURCES)}; got 'resnet'"):
         build_backbone("resnet")
 
 
