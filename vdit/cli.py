@@ -243,18 +243,22 @@ def _add_bench(commands: Commands) -> None:
     parser = actions.add_parser(
         "ops",
         help="multi-scale deformable attention",
-        description="Time vdit.ops.ms_deform_attn beside grid_sample and, where they are "
-        "installed, torch-ms-deform-attn and mmcv.",
+        description="Time vdit.ops.ms_deform_attn beside grid_sample, what transformers falls back "
+        "to and, where they are installed, torch-ms-deform-attn and mmcv.",
     )
     parser.add_argument(
         "--cases",
         nargs="+",
         default=["small", "large", "decoder-small", "decoder-large"],
         metavar="NAME",
-        help="sizes (default: %(default)s)",
+        help="sizes (default: small large decoder-small decoder-large; a wrong name lists all)",
     )
     parser.add_argument(
-        "--peers", nargs="+", default=[], metavar="NAME", help="(default: all that are found)"
+        "--peers",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="whom to time it beside (default: all that are found; a wrong name lists them)",
     )
     parser.add_argument(
         "--dtype",
@@ -263,7 +267,7 @@ def _add_bench(commands: Commands) -> None:
         help="of value (default: %(default)s)",
     )
     parser.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)"
+        "--device", choices=("cpu", "cuda"), default="cpu", help="to run on (default: %(default)s)"
     )
     parser.add_argument(
         "--threads",
