@@ -1,0 +1,225 @@
+"""What UNets on VAE latents share: encoding, noise, prompts and the table of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vdit.models.backbones.base import Backbone, BlockInfo, Encoded, Noise
+from vdit.models.backbones.noise_schedules import NoiseSchedule, draw_noise
+
+Posterior = Literal["sample", "mean"]
+
+
+class LatentUnetBackbone(Backbone):
+    """A frozen UNet of diffusers on the latents of a VAE.
+
+    Blocks: "in", "down0".., "mid", "up0".. of the UNet (see `walk_unet`).
+
+    Args:
+        unet: a UNet of diffusers.
+        vae: its VAE, of diffusers.
+        schedule: the noise schedule of its training.
+        posterior: latents are a sample of the VAE's posterior or its mean.
+        frames_per_pass: frames that the VAE takes at once; bounds memory.
+    """
+
+    def __init__(
+        self,
+        unet: Any,
+        vae: Any,
+        schedule: NoiseSchedule,
+        posterior: Posterior = "sample",
+        frames_per_pass: int = 4,
+    ) -> None:
+        super().__init__()
+        self.unet = unet
+        self.vae = vae
+        self.schedule = schedule
+        self.posterior = posterior
+        self.frames_per_pass = frames_per_pass
+        self.size_multiple = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.blocks = _block_table(unet.config, self.size_multiple)
+        self.text_dim: int = unet.config.cross_attention_dim
+        self.latent_channels: int = vae.config.latent_channels
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    @property
+    def _weights_learn(self) -> bool:
+        """Encoders need no graph while their weights are frozen."""
+        return torch.is_grad_enabled() and not self.frozen
+
+    # ---- images --------------------------------------------------------------------------------
+
+    def encode(self, video: Tensor) -> Encoded:
+        """Compute the latent posterior of every frame.
+
+        Args:
+            video: [B, T, 3, H, W] in 0..1; H and W multiples of `size_multiple`.
+        """
+        self.check_video(video)
+        mean, logvar = self.encode_images(video.flatten(0, 1))
+        return Encoded(
+            size=(video.shape[-2], video.shape[-1]),
+            latent_mean=mean.unflatten(0, video.shape[:2]),
+            latent_logvar=logvar.unflatten(0, video.shape[:2]),
+        )
+
+    def encode_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the mean and log-variance, each [N, C, h, w] float32, of the VAE's posterior.
+
+        Args:
+            images: [N, 3, H, W] in 0..1.
+        """
+        with torch.set_grad_enabled(self._weights_learn):
+            chunks = (2 * images.float() - 1).to(self.vae.dtype).split(self.frames_per_pass)
+            posteriors = [self.vae.encode(chunk).latent_dist for chunk in chunks]
+        mean = torch.cat([posterior.mean for posterior in posteriors]).float()
+        return mean, torch.cat([posterior.logvar for posterior in posteriors]).float()
+
+    def sample_latents(self, encoded: Encoded, generator: torch.Generator | None = None) -> Tensor:
+        """Draw scaled latents [B, T, C, h, w] in float32 from the posterior (or take its mean)."""
+        assert encoded.latent_logvar is not None  # `encode` has made it
+        return self._sample(
+            encoded.latent_mean, encoded.latent_logvar, encoded.posterior_noise, generator
+        )
+
+    def _sample(
+        self,
+        mean: Tensor,
+        logvar: Tensor,
+        noise: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        if self.posterior == "sample":
+            mean = mean + torch.exp(0.5 * logvar) * draw_noise(mean, noise, generator)
+        return mean * self.vae.config.scaling_factor
+
+    def check_image(self, image: Tensor, encoded: Encoded) -> None:
+        """Raise a ValueError unless there is one image a clip, of the clip's size."""
+        expected = (encoded.latent_mean.shape[0], 3, *encoded.size)
+        if image.shape != expected:
+            raise ValueError(
+                f"expected a conditioning image of shape {list(expected)}, one a clip and of its "
+                f"size, got {list(image.shape)}; crop or resize it"
+            )
+
+    # ---- noise ---------------------------------------------------------------------------------
+
+    def add_noise(
+        self,
+        latents: Tensor,
+        timestep: float | None,
+        noise: Noise | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Bring scaled latents to a noise level of the schedule, in float32; None adds no noise.
+
+        Raises:
+            ValueError: the timestep is outside of the schedule, or the noise has another shape.
+        """
+        if timestep is None:
+            return latents
+        self.schedule.check(timestep)
+        given = noise if noise is None or isinstance(noise, Tensor) else noise(latents)
+        return self.schedule.add_noise(latents, timestep, draw_noise(latents, given, generator))
+
+    def embed_time(self, timestep: float | None, count: int) -> Tensor:
+        """Embed the noise level [count, C]; clean latents pass for the least noisy level."""
+        level = self.schedule.first if timestep is None else timestep
+        time = torch.full(
+            (count,), self.schedule.condition(level), dtype=torch.float32, device=self.device
+        )
+        return self.unet.time_embedding(self.unet.time_proj(time).to(self.unet.dtype))
+
+    # ---- prompts -------------------------------------------------------------------------------
+
+    def per_frame(self, text: Tensor, B: int, T: int) -> Tensor:
+        """Bring a prompt [B, L, C] or [B, T, L, C] to [B * T, L, C], clip-major.
+
+        Raises:
+            ValueError: it has another shape.
+        """
+        expected = (B,) if text.ndim == 3 else (B, T)
+        if (
+            text.ndim not in (3, 4)
+            or text.shape[:-2] != expected
+            or text.shape[-1] != self.text_dim
+        ):
+            raise ValueError(
+                f"expected text [{B}, L, {self.text_dim}] or [{B}, {T}, L, {self.text_dim}], "
+                f"got {list(text.shape)}"
+            )
+        text = text.to(self.unet.dtype)
+        return text.repeat_interleave(T, dim=0) if text.ndim == 3 else text.flatten(0, 1)
+
+
+class PromptedUnetBackbone(LatentUnetBackbone):
+    """A UNet on latents with a CLIP text tower.
+
+    Args:
+        unet, vae, schedule, posterior, frames_per_pass: see `LatentUnetBackbone`.
+        text_encoder: transformers CLIPTextModel.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(
+        self,
+        unet: Any,
+        vae: Any,
+        schedule: NoiseSchedule,
+        text_encoder: Any,
+        tokenizer: Any,
+        posterior: Posterior = "sample",
+        frames_per_pass: int = 4,
+    ) -> None:
+        super().__init__(unet, vae, schedule, posterior, frames_per_pass)
+        self.text_encoder = text_encoder
+        self.tokenizer = tokenizer
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        """Turn captions into [B, L] token ids, padded and cut to the tower's length."""
+        return self.tokenizer(
+            list(captions),
+            padding="max_length",
+            truncation=True,
+            max_length=self.text_encoder.config.max_position_embeddings,
+            return_tensors="pt",
+        ).input_ids
+
+    def encode_text(self, captions: Sequence[str] | Tensor) -> Tensor:
+        """Compute [B, L, C] states of the text tower after its last norm.
+
+        Pads are ordinary tokens here: the tower was trained and is used without a mask.
+
+        Args:
+            captions: sentences, or token ids [B, L].
+        """
+        ids = captions if isinstance(captions, Tensor) else self.tokenize(captions)
+        with torch.set_grad_enabled(self._weights_learn):
+            return self.text_encoder(input_ids=ids.to(self.device)).last_hidden_state
+
+    def prompt(self, text: Tensor | None, B: int, T: int) -> Tensor:
+        """Give every frame its prompt, [B * T, L, C]; None is the empty sentence."""
+        if text is None:
+            text = self.encode_text([""]).expand(B, -1, -1)
+        return self.per_frame(text, B, T)
+
+
+def _block_table(unet: Any, stride: int) -> dict[str, BlockInfo]:
+    """Channels and strides of every block, from the configuration and the VAE's stride."""
+    channels = list(unet.block_out_channels)
+    last = len(channels) - 1
+    table = {"in": BlockInfo(channels[0], stride)}
+    for i, width in enumerate(channels):
+        table[f"down{i}"] = BlockInfo(width, stride * 2 ** min(i + 1, last))
+    table["mid"] = BlockInfo(channels[-1], stride * 2**last)
+    for i, width in enumerate(reversed(channels)):
+        table[f"up{i}"] = BlockInfo(width, stride * 2 ** max(last - i - 1, 0))
+    return table

@@ -1,0 +1,92 @@
+"""Drive the UNets of diffusers layer by layer and tap them on the way.
+
+A UNet's own forward always runs to the end. The families differ in what one layer holds (a
+`UnetLayers`); the way through the layers and their skips is the same, and stops where the caller
+stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class UnetLayers(Protocol):
+    """How one layer of a family runs; holds what every layer needs beside its input."""
+
+    def convolve(self, block: Any, index: int, hidden: Tensor) -> Tensor:
+        """Run the convolutions of layer `index` of a block on [N, C, h, w]."""
+
+    def attend(self, block: Any, index: int, hidden: Tensor) -> Tensor:
+        """Run its attentions."""
+
+
+class ImageLayers:
+    """Layers of UNet2DConditionModel: a resnet and a spatial transformer.
+
+    Args:
+        time_embed: [N, C] embedding of the timestep.
+        context: [N, L, C] prompt of every frame.
+    """
+
+    def __init__(self, time_embed: Tensor, context: Tensor) -> None:
+        self.time_embed = time_embed
+        self.context = context
+
+    def convolve(self, block: Any, index: int, hidden: Tensor) -> Tensor:
+        return block.resnets[index](hidden, self.time_embed)
+
+    def attend(self, block: Any, index: int, hidden: Tensor) -> Tensor:
+        return block.attentions[index](
+            hidden, encoder_hidden_states=self.context, return_dict=False
+        )[0]
+
+
+def walk_unet(unet: Any, entry: Tensor, layers: UnetLayers) -> Iterator[tuple[str, Tensor]]:
+    """Yield (block name, [N, C, h, w]) as soon as each block is done.
+
+    Names, in order: "in" (`entry`), "down0".. (after the block's downsampler), "mid", "up0"..
+    (after the block's upsampler). A caller that stops iterating stops the network. Sizes that are
+    no multiple of the network's total stride are upsampled to the size of the matching skip.
+
+    Args:
+        unet: a UNet with `down_blocks`, `mid_block` and `up_blocks`.
+        entry: [N, C, h, w] what enters the first block.
+        layers: how one layer runs.
+    """
+    hidden = entry
+    yield "in", hidden
+
+    skips = [hidden]
+    for i, block in enumerate(unet.down_blocks):
+        for index in range(len(block.resnets)):
+            hidden = _layer(layers, block, index, hidden)
+            skips.append(hidden)
+        if block.downsamplers is not None:
+            hidden = block.downsamplers[0](hidden)
+            skips.append(hidden)
+        yield f"down{i}", hidden
+
+    hidden = layers.convolve(unet.mid_block, 0, hidden)
+    for index in range(len(unet.mid_block.attentions)):
+        hidden = layers.attend(unet.mid_block, index, hidden)
+        hidden = layers.convolve(unet.mid_block, index + 1, hidden)
+    yield "mid", hidden
+
+    for i, block in enumerate(unet.up_blocks):
+        for index in range(len(block.resnets)):
+            hidden = _layer(layers, block, index, torch.cat([hidden, skips.pop()], dim=1))
+        if block.upsamplers is not None:
+            height, width = hidden.shape[-2:]
+            target = skips[-1].shape[-2:]
+            exact = target == (2 * height, 2 * width)
+            hidden = block.upsamplers[0](hidden, None if exact else target)
+        yield f"up{i}", hidden
+
+
+def _layer(layers: UnetLayers, block: Any, index: int, hidden: Tensor) -> Tensor:
+    hidden = layers.convolve(block, index, hidden)
+    return layers.attend(block, index, hidden) if hasattr(block, "attentions") else hidden
