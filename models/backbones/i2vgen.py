@@ -12,7 +12,7 @@ from vdit.models.backbones.base import Encoded, Noise
 from vdit.models.backbones.clip_images import crop_to_square, normalize_for_clip
 from vdit.models.backbones.latent_unet import Posterior, PromptedUnetBackbone
 from vdit.models.backbones.noise_schedules import DiffusionSchedule
-from vdit.models.backbones.unet3d import attend_over_time, collect
+from vdit.models.backbones.unet3d import collect
 from vdit.models.backbones.unet_walk import ImageLayers, walk_unet
 
 NullImage = Literal["first_frame", "zeros"]
@@ -189,17 +189,17 @@ class I2VGenBackbone(PromptedUnetBackbone):
             projected = cells.unflatten(0, (N, h, w)).permute(0, 3, 4, 1, 2).flatten(0, 1)
         entry = self.unet.conv_in(torch.cat([noisy.flatten(0, 1), projected], dim=1))
         if self.temporal:
-            entry = attend_over_time(self.unet.transformer_in, entry, num_frames)
+            entry = self.unet.transformer_in(entry, num_frames=num_frames, return_dict=False)[0]
         return entry
 
 
 def image_planes(latents: Tensor, num_frames: int) -> Tensor:
     """Put image latents [N, C, h, w] in frame 0, and k / (F - 1) in frame k: [N, F, C, h, w]."""
-    places = torch.arange(num_frames, device=latents.device) / max(num_frames - 1, 1)
-    planes = (
-        places.to(latents.dtype).view(1, -1, 1, 1, 1).expand(len(latents), -1, *latents.shape[1:])
-    )
-    return torch.cat([latents[:, None], planes[:, 1:]], dim=1)
+    places = torch.arange(1, num_frames, device=latents.device) / max(num_frames - 1, 1)
+    first = latents.contiguous()[:, :, None]
+    planes = places.to(latents.dtype).view(-1, 1, 1).expand(*first.shape[:2], -1, *first.shape[3:])
+    # frames inside channels in memory, as diffusers has them: convolutions round alike
+    return torch.cat([first, planes], dim=2).transpose(1, 2)
 
 
 class VideoLayers:
@@ -221,4 +221,5 @@ class VideoLayers:
 
     def attend(self, block: Any, index: int, hidden: Tensor) -> Tensor:
         hidden = self.spatial.attend(block, index, hidden)
-        return attend_over_time(block.temp_attentions[index], hidden, self.num_frames)
+        attention = block.temp_attentions[index]
+        return attention(hidden, num_frames=self.num_frames, return_dict=False)[0]
