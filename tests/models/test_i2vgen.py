@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from diffusers import DDPMScheduler, I2VGenXLUNet, UNet3DConditionModel
+from diffusers import DDIMScheduler, I2VGenXLUNet, UNet3DConditionModel
 from PIL import Image
 
-from tests.models.tiny_unets import TINY, inputs_of, stock_features
+from tests.models.tiny_unets import TINY, UP_BLOCKS, image_vae, inputs_of, schedule, stock_features
 from vdit.architectures import FULL
 from vdit.backbone_loading.i2vgen import SOURCES, load
 from vdit.models.backbones.clip_images import crop_to_square
-from vdit.models.backbones.i2vgen import image_planes
+from vdit.models.backbones.i2vgen import I2VGenBackbone, image_planes
 
 TEMPORAL = ("temp_convs", "temp_attentions", "transformer_in", "image_latents_temporal_encoder")
 
@@ -225,7 +225,10 @@ def test_sizes_of_the_released_network():
     describe = dim * time_dim + time_dim + time_dim * 4 * dim + 4 * dim
     frame_rate = 320 * time_dim + time_dim + time_dim * time_dim + time_dim
     assert count - base == more_input + project + over_time + pool + describe + frame_rate
-    assert unet.config.cross_attention_dim == dim
+    backbone = I2VGenBackbone(unet, image_vae(), schedule(), None, None, None)
+    found = [backbone.blocks[f"up{i}"] for i in range(4)]
+    assert [(block.channels, block.stride) for block in found] == UP_BLOCKS
+    assert backbone.text_dim == dim
 
 
 @pytest.mark.assets
@@ -237,9 +240,11 @@ def test_frame_rate_and_length_of_the_released_settings(assets, backbone):
 def test_folders_of_the_library_load(backbone, tmp_path, generator):
     for part in ("unet", "vae", "text_encoder", "tokenizer", "image_encoder"):
         getattr(backbone, part).save_pretrained(tmp_path / part)
-    DDPMScheduler(beta_schedule="squaredcos_cap_v2", rescale_betas_zero_snr=True).save_pretrained(
-        tmp_path / "scheduler"
-    )
+    DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        rescale_betas_zero_snr=True,
+        prediction_type="v_prediction",
+    ).save_pretrained(tmp_path / "scheduler")
     loaded = load(str(tmp_path), torch.float32, fps=16)
     assert loaded.schedule.alphas_cumprod == backbone.schedule.alphas_cumprod
     video = torch.rand(1, 2, 3, 32, 32, generator=generator)

@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 import yaml
-from diffusers import DDPMScheduler, UNetSpatioTemporalConditionModel
+from diffusers import EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 from diffusers.pipelines.stable_video_diffusion import pipeline_stable_video_diffusion as pipeline
 
-from tests.models.tiny_unets import TINY, inputs_of, schedule, stock_features
+from tests.models.tiny_unets import TINY, UP_BLOCKS, image_vae, inputs_of, schedule, stock_features
 from vdit.backbone_loading.svd import SOURCES, load
 from vdit.models.backbones.clip_images import squeeze_to_square
+from vdit.models.backbones.svd import SvdBackbone
 
 SIGMA = {50: 0.2256, 300: 0.8328, 999: 14.61}
 CONDITION = {50: -0.3723, 300: -0.0458, 999: 0.6705}
@@ -172,13 +173,21 @@ def test_sizes_of_the_released_network(assets):
     count = sum(parameter.numel() for parameter in unet.parameters())
     assert count == pytest.approx(1521e6, rel=5e-3)  # "1521M" in the paper, appendix D
     assert unet.config.addition_time_embed_dim * 3 == network["adm_in_channels"]
+    backbone = SvdBackbone(unet, image_vae(), schedule(), None)
+    found = [backbone.blocks[f"up{i}"] for i in range(4)]
+    assert [(block.channels, block.stride) for block in found] == UP_BLOCKS
 
 
 def test_folders_of_the_library_load(backbone, tmp_path, generator):
     for part in ("unet", "vae", "image_encoder"):
         getattr(backbone, part).save_pretrained(tmp_path / part)
-    DDPMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
+    EulerDiscreteScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        timestep_type="continuous",
+        use_karras_sigmas=True,
     ).save_pretrained(tmp_path / "scheduler")
     loaded = load(str(tmp_path), torch.float32)
     assert loaded.schedule.alphas_cumprod == schedule().double().tolist()

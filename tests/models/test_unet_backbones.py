@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.models.tiny_unets import TINY
+from vdit.models.backbones.stable_diffusion import StableDiffusionBackbone
 from vdit.models.backbones.unet_walk import walk_unet
 
 
@@ -163,6 +164,19 @@ def test_the_mean_of_the_posterior_needs_no_draw(video):
         backbone = build(posterior="mean")
         first, other = (features(backbone, video, seed, timestep=None)["in"] for seed in (0, 1))
         assert torch.equal(first, other)
+
+
+def test_half_precision_follows_the_weights(backbone, video):
+    half = copy.deepcopy(backbone).to(torch.bfloat16)
+    noise = torch.randn(2, 3, 4, 4, 8)
+    image = {} if isinstance(backbone, StableDiffusionBackbone) else {"image": video[:, 0]}
+    for options in ({}, image):
+        found, expected = (
+            features(each, video, blocks=["down0"], noise=noise, **options)["down0"]
+            for each in (half, backbone)
+        )
+        assert found.dtype == torch.bfloat16
+        assert (found - expected).norm() < 0.1 * expected.norm()
 
 
 def test_errors_say_what_to_do(backbone, video):

@@ -27,6 +27,8 @@ from vdit.models.backbones.svd import SvdBackbone
 WIDTHS = (32, 64, 64, 64)
 TEXT_DIM = 32
 CROSS = 3
+UP_BLOCKS = [(1280, 32), (1280, 16), (640, 8), (320, 8)]
+"""Channels and stride behind each upsampling block of the released networks."""
 
 
 def stable_diffusion(**options) -> StableDiffusionBackbone:
