@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vdit.architectures import FULL, MINI, build_networks
+from vdit.backbone_loading.families import BACKBONES
 from vdit.backbone_loading.modelscope import modelscope
-from vdit.backbone_loading.sources import SOURCES
 from vdit.byte_tokenizers import clip_byte_tokenizer, roberta_byte_tokenizer
 from vdit.model_spec import (
     BUNDLED,
@@ -218,7 +218,7 @@ def build_backbone(
     """Build a frozen backbone with its weights.
 
     Args:
-        name: one of `vdit.backbone_loading.sources.SOURCES`.
+        name: one of `vdit.backbone_loading.families.BACKBONES`.
         path: folder or hub id to load instead of the usual one.
         dtype: of the weights.
         options: of the family's `load`.
@@ -226,8 +226,7 @@ def build_backbone(
     Raises:
         ValueError: the name is unknown, or the weights cannot be loaded.
     """
-    if name not in SOURCES:
-        raise ValueError(f"expected a backbone among {', '.join(SOURCES)}; got {name!r}")
-    family, place = SOURCES[name]
-    module = importlib.import_module(f"vdit.backbone_loading.{family}")
-    return module.load(str(path or place), dtype, **options)
+    if name not in BACKBONES:
+        raise ValueError(f"expected a backbone among {', '.join(BACKBONES)}; got {name!r}")
+    family = importlib.import_module(f"vdit.backbone_loading.{BACKBONES[name]}")
+    return family.load(str(path or family.SOURCES[name]), dtype, **options)

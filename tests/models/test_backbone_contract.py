@@ -1,9 +1,13 @@
 """What every backbone promises: shapes, frozen weights, early stop, gradients to conditions."""
 
+import importlib
+from pathlib import Path
+
 import pytest
 import torch
 
-from vdit.backbone_loading.sources import SOURCES
+from vdit import backbone_loading
+from vdit.backbone_loading.families import BACKBONES, FAMILIES
 from vdit.build import build_backbone
 
 NAMES = ["mini"]
@@ -160,7 +164,7 @@ def test_errors_say_what_to_do(backbone, video):
 
 
 def test_unknown_backbone():
-    with pytest.raises(ValueError, match=f"among {', '.join(SOURCES)}; got 'resnet'"):
+    with pytest.raises(ValueError, match=f"among {', '.join(BACKBONES)}; got 'resnet'"):
         build_backbone("resnet")
 
 
@@ -172,3 +176,16 @@ def latent_size(video):
 def test_timesteps_outside_of_the_schedule_are_refused(backbone, video, timestep):
     with pytest.raises(ValueError, match=rf"expected a timestep in 0\.\.\d+, .* got {timestep}"):
         backbone.start(backbone.encode(video), timestep=timestep)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_table_of_names_agrees_with_the_files(family):
+    module = importlib.import_module(f"vdit.backbone_loading.{family}")
+    assert tuple(module.SOURCES) == FAMILIES[family]
+    assert callable(module.load)
+
+
+def test_every_file_is_in_the_table():
+    folder = Path(backbone_loading.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "families"}
+    assert files == set(FAMILIES)

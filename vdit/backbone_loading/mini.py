@@ -8,9 +8,12 @@ import torch
 
 from vdit.architectures import MINI
 from vdit.backbone_loading.modelscope import modelscope
-from vdit.model_spec import local_parts
+from vdit.model_spec import BUNDLED, local_parts
 from vdit.models.backbones.modelscope import ModelScopeBackbone
 from vdit.network_loading import load_networks
+
+SOURCES = {"mini": str(BUNDLED["vdit-mini"])}
+"""Short name -> folder."""
 
 
 def load(place: str, dtype: torch.dtype) -> ModelScopeBackbone:

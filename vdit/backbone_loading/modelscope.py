@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from vdit.model_spec import pipeline_parts
+from vdit.model_spec import MODELSCOPE, pipeline_parts
 from vdit.models.backbones.modelscope import ModelScopeBackbone
 from vdit.models.image_encoder import ClipImageEncoder
 from vdit.network_loading import Networks, load_part
 
+SOURCES = {"modelscope": MODELSCOPE, "zeroscope": "cerspense/zeroscope_v2_576w"}
+"""Short name -> hub id; both have the same classes."""
 PIPELINE = ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
 
 

@@ -1,0 +1,12 @@
+"""Names of backbones, and which file of this folder loads each; the file knows where it lies."""
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "mini": ("mini",),
+    "modelscope": ("modelscope", "zeroscope"),
+    "stable_diffusion": ("sd-1.4", "sd-1.5", "sd-2.1", "sd-2.1-base"),
+    "svd": ("svd", "svd-xt", "svd-xt-1.1"),
+    "i2vgen": ("i2vgen-xl",),
+}
+"""File -> the names in its `SOURCES`."""
+BACKBONES: dict[str, str] = {name: family for family, names in FAMILIES.items() for name in names}
+"""Name -> file."""
