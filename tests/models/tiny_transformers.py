@@ -8,17 +8,20 @@ from diffusers import (
     WanTransformer3DModel,
 )
 
+from vdit.models.backbones.open_sora import OpenSoraBackbone
+from vdit.models.backbones.open_sora_vae import OpenSoraVideoEncoder
 from vdit.models.backbones.sd3 import SD3Backbone, SD3Prompt
+from vdit.models.backbones.stdit3 import STDiT3, STDiT3Config
 from vdit.models.backbones.wan import WanBackbone
 
 
 def seeded(build):
     """Build something with random weights that are always the same."""
 
-    def wrapped():
+    def wrapped(**options):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return build()
+            return build(**options)
 
     return wrapped
 
@@ -36,19 +39,24 @@ def sd3_networks():
         out_channels=4,
         pos_embed_max_size=12,
     )
-    vae = AutoencoderKL(
+    return transformer, image_vae(
+        scaling_factor=1.5305,
+        shift_factor=0.0609,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+
+
+def image_vae(**options):
+    return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(4, 4, 4, 4),
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=2,
-        scaling_factor=1.5305,
-        shift_factor=0.0609,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
+        **options,
     )
-    return transformer, vae
 
 
 @seeded
@@ -86,4 +94,20 @@ def wan():
     return WanBackbone(*wan_networks(), torch.randn(1, 6, 10))
 
 
-TINY = {"sd3": sd3, "wan": wan}
+STDIT3 = STDiT3Config(
+    hidden_size=16,
+    depth=3,
+    num_heads=2,
+    text_dim=10,
+    text_length=6,
+    input_side=64,
+)
+
+
+@seeded
+def open_sora(temporal_layers=True):
+    vae = OpenSoraVideoEncoder(image_vae(), filters=4, num_res_blocks=1, num_groups=2)
+    return OpenSoraBackbone(STDiT3(STDIT3, temporal_layers), vae)
+
+
+TINY = {"sd3": sd3, "wan": wan, "open-sora": open_sora}
