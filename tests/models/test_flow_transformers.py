@@ -142,6 +142,16 @@ def test_latents_are_a_sample_or_the_mean_of_the_posterior(backbone, video):
     assert torch.equal(backbone.sample_latents(encoded), mean)
 
 
+def test_nothing_stays_on_another_device(backbone, video):
+    backbone.to("meta")
+    for feature in features(backbone, video.to("meta"), timestep=None).values():
+        assert feature.is_meta
+    noise = torch.empty_like(backbone.encode(video.to("meta")).latent_mean)
+    assert backbone.extract(video.to("meta"), blocks=["block3"], timestep=10, noise=noise)[
+        "block3"
+    ].is_meta
+
+
 def test_mistakes_are_refused(backbone, video, frames):
     with pytest.raises(ValueError, match=r"expected blocks among block1, .*; got 'block0'"):
         features(backbone, video, blocks=["block0"])

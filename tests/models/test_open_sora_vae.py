@@ -8,7 +8,11 @@ import torch
 import torch.nn.functional as F
 
 from vdit.models.backbones.open_sora import timestep_shift
-from vdit.models.backbones.open_sora_vae import CausalConvolution, TemporalVae
+from vdit.models.backbones.open_sora_vae import (
+    CausalConvolution,
+    OpenSoraVideoEncoder,
+    TemporalVae,
+)
 
 
 def load_beside(name):
@@ -104,6 +108,43 @@ def test_convolution_sees_no_later_frame(stride, generator):
     kept = 4 // stride
     assert torch.equal(before[:, :, :kept], after[:, :, :kept])
     assert not torch.equal(before[:, :, kept], after[:, :, kept])
+
+
+def test_names_and_shapes_of_the_released_checkpoint():
+    def block(name, inputs, width):
+        yield f"{name}.conv1.conv.weight", (width, inputs, 3, 3, 3)
+        yield f"{name}.conv2.conv.weight", (width, width, 3, 3, 3)
+        if inputs != width:
+            yield f"{name}.conv3.conv.weight", (width, inputs, 1, 1, 1)
+        for norm, size in (("norm1", inputs), ("norm2", width)):
+            yield f"{name}.{norm}.weight", (size,)
+            yield f"{name}.{norm}.bias", (size,)
+
+    expected = {
+        "encoder.conv_in.conv.weight": (128, 4, 3, 3, 3),
+        "encoder.conv_blocks.1.conv.weight": (256, 256, 3, 3, 3),
+        "encoder.conv_blocks.1.conv.bias": (256,),
+        "encoder.conv_blocks.2.conv.weight": (256, 256, 3, 3, 3),
+        "encoder.conv_blocks.2.conv.bias": (256,),
+        "encoder.norm1.weight": (512,),
+        "encoder.norm1.bias": (512,),
+        "encoder.conv2.conv.weight": (8, 512, 1, 1, 1),
+        "encoder.conv2.conv.bias": (8,),
+        "quant_conv.conv.weight": (8, 8, 1, 1, 1),
+        "quant_conv.conv.bias": (8,),
+    }
+    for j in range(4):
+        expected |= dict(block(f"encoder.res_blocks.{j}", 512, 512))
+        for stage, (inputs, width) in enumerate([(128, 128), (128, 256), (256, 256), (256, 512)]):
+            name = f"encoder.block_res_blocks.{stage}.{j}"
+            expected |= dict(block(name, width if j else inputs, width))
+    with torch.device("meta"):
+        vae = OpenSoraVideoEncoder(tiny.image_vae())
+    found = {name: tuple(value.shape) for name, value in vae.state_dict().items()}
+    assert found.pop("shift") == found.pop("scale") == (1, 4, 1, 1, 1)
+    assert found.pop("spatial_vae.module.encoder.conv_in.bias") == (4,)
+    own = {n: shape for n, shape in found.items() if not n.startswith("spatial_vae.module.")}
+    assert own == {f"temporal_vae.{name}": shape for name, shape in expected.items()}
 
 
 def test_size_of_the_published_checkpoint():

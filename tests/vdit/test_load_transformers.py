@@ -185,6 +185,13 @@ def test_open_sora_comes_back(open_sora_files):
     )
 
 
+def test_image_vae_of_open_sora_is_that_of_sdxl():
+    with torch.device("meta"):
+        image_vae = open_sora.AutoencoderKL(**open_sora.IMAGE_VAE)
+    assert sum(parameter.numel() for parameter in image_vae.parameters()) == 83_653_863
+    assert image_vae.encoder.conv_norm_out.num_groups == 32
+
+
 def test_frequencies_need_not_be_in_the_file(open_sora_files):
     folder, network, _ = open_sora_files
     file = folder / "dit" / "model.safetensors"
