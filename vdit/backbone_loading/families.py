@@ -6,6 +6,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "stable_diffusion": ("sd-1.4", "sd-1.5", "sd-2.1", "sd-2.1-base"),
     "svd": ("svd", "svd-xt", "svd-xt-1.1"),
     "i2vgen": ("i2vgen-xl",),
+    "sd3": ("sd3-medium",),
+    "wan": ("wan-2.1-1.3b",),
+    "open_sora": ("open-sora-1.2",),
 }
 """File -> the names in its `SOURCES`."""
 BACKBONES: dict[str, str] = {name: family for family, names in FAMILIES.items() for name in names}
