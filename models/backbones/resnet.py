@@ -18,6 +18,7 @@ from vdit.models.backbones.frame_backbone import FrameBackbone, TappedNetwork
 LastStages = Literal["strided", "dilated", "dense"]
 Padding = Literal["zeros", "reflect"]
 FIRST_DENSE_STAGE = 3
+SMALLEST_REFLECTED = 33
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ResNetConfig:
             second cell is what "strided" computes (Chen et al., DeepLab, TPAMI 2018). "dense": keep
             them, with convolutions on neighboring cells, as CRW and VFS are used.
         padding: what 3x3 and 7x7 convolutions see outside of the frame; CRW was trained with
-            "reflect", which takes frames of at least 32 pixels.
+            "reflect", which takes frames of more than 32 pixels a side.
     """
 
     block_counts: tuple[int, ...]
@@ -56,6 +57,7 @@ class ResNet(TappedNetwork):
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
+        self.config = config
         block = Bottleneck if config.bottleneck else BasicBlock
         channels, cell, dilation = config.width, 4, 1
         self.conv1 = nn.Conv2d(
@@ -146,6 +148,17 @@ class ResNetBackbone(FrameBackbone):
 
     def __init__(self, network: ResNet, frames_per_pass: int = 8) -> None:
         super().__init__(network, frames_per_pass)
+        self.min_side = SMALLEST_REFLECTED if network.config.padding == "reflect" else 1
+
+    def check_video(self, video: Tensor) -> None:
+        """Raise a ValueError also where a frame is too small to be reflected at its border."""
+        super().check_video(video)
+        H, W = video.shape[-2:]
+        if min(H, W) < self.min_side:
+            raise ValueError(
+                f"expected a height and width of at least {self.min_side} with padding 'reflect', "
+                f"got {H}x{W}; resize the video"
+            )
 
 
 def _conv3(
