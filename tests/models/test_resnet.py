@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.models.slow_convnets import slow_resnet
 from tests.models.tiny_convnets import RESNET_BASIC, RESNET_BOTTLENECK, TINY, seeded
 from vdit.backbone_loading import resnet as loading
 from vdit.models.backbones.resnet import RESNET18, RESNET50, ResNet, ResNetBackbone
@@ -54,80 +55,6 @@ def test_strides_where_the_last_stages_keep_the_resolution(last_stages):
 
 
 # ---- against a slow copy -------------------------------------------------------------------------
-
-
-def slow_conv(weight, x, stride, dilation=1, padding="zeros"):
-    """Add one product for each tap of the kernel, read from a padded copy."""
-    reach = dilation * (weight.shape[-1] // 2)
-    rows, columns = (reflected(size, reach, padding) for size in x.shape[-2:])
-    padded = torch.cat([x, torch.zeros_like(x[:, :, :1])], dim=2)[:, :, rows]
-    padded = torch.cat([padded, torch.zeros_like(padded[..., :1])], dim=3)[..., columns]
-    total = 0
-    for i in range(weight.shape[2]):
-        for j in range(weight.shape[3]):
-            part = padded[:, :, i * dilation :, j * dilation :][..., : x.shape[2], : x.shape[3]]
-            part = part[:, :, ::stride, ::stride]
-            total = total + torch.einsum("oc,nchw->nohw", weight[:, :, i, j], part)
-    return total
-
-
-def reflected(size, reach, padding):
-    """Index of each cell of a padded row; the index `size` stands for zero."""
-    indices = torch.arange(-reach, size + reach)
-    if padding == "zeros":
-        return torch.where((indices < 0) | (indices >= size), size, indices)
-    indices = indices.abs()
-    return torch.where(indices >= size, 2 * (size - 1) - indices, indices)
-
-
-def slow_norm(state, name, x):
-    mean, variance, weight, bias = (
-        state[f"{name}.{leaf}"].view(-1, 1, 1)
-        for leaf in ("running_mean", "running_var", "weight", "bias")
-    )
-    return (x - mean) / torch.sqrt(variance + 1e-5) * weight + bias
-
-
-def slow_pool(x):
-    padded = torch.full((*x.shape[:2], x.shape[2] + 2, x.shape[3] + 2), -torch.inf)
-    padded[:, :, 1:-1, 1:-1] = x
-    parts = [
-        padded[:, :, i:, j:][..., : x.shape[2], : x.shape[3]] for i in range(3) for j in range(3)
-    ]
-    return torch.stack(parts).amax(0)[:, :, ::2, ::2]
-
-
-def slow_resnet(state, config, x):
-    """Give the four stages' outputs, from the paper's rules."""
-    padding = config.padding
-    x = slow_norm(state, "bn1", slow_conv(state["conv1.weight"], x, 2, padding=padding)).relu()
-    x, spread, outputs = slow_pool(x), 1, []
-    for stage, count in enumerate(config.block_counts, start=1):
-        for block in range(count):
-            name = f"layer{stage}.{block}"
-            shrinks = stage > 1 and block == 0
-            keeps = shrinks and stage > 2 and config.last_stages != "strided"
-            strides = [2 if shrinks and not keeps else 1, 1]
-            spreads = [spread, spread]
-            if keeps and config.last_stages == "dilated":
-                spread *= 2
-                spreads[1] = spread
-            kernels = [("1", 1, 1)] if config.bottleneck else []
-            first = "2" if config.bottleneck else "1"
-            kernels += [(first, strides[0], spreads[0])]
-            kernels += [("3", 1, 1)] if config.bottleneck else [("2", 1, spreads[1])]
-            hidden = x
-            for i, stride, dilation in kernels:
-                weight = state[f"{name}.conv{i}.weight"]
-                hidden = slow_conv(weight, hidden, stride, dilation, padding)
-                hidden = slow_norm(state, f"{name}.bn{i}", hidden)
-                hidden = hidden if i == kernels[-1][0] else hidden.relu()
-            if f"{name}.downsample.0.weight" in state:
-                x = slow_conv(state[f"{name}.downsample.0.weight"], x, strides[0])
-                x = slow_norm(state, f"{name}.downsample.1", x)
-            x = (x + hidden).relu()
-        outputs.append(x)
-    return outputs
 
 
 @pytest.mark.parametrize("name", CONFIGS)
