@@ -48,7 +48,7 @@ def test_published_network():
 def test_network_against_the_slow_one(generator):
     network = TINY["mobilenet-v2"]().network
     stages = [dataclasses.astuple(stage) for stage in MOBILENET.stages]
-    frames = torch.randn(2, 3, 37, 50, generator=generator)
+    frames = 30 * torch.randn(2, 3, 37, 50, generator=generator)  # activations saturate too
     expected = slow_mobilenet(network.state_dict(), stages, frames)
     for (_, found), reference in zip(network.walk(frames), expected, strict=True):
         torch.testing.assert_close(found, reference, rtol=1e-4, atol=1e-4)
@@ -139,9 +139,11 @@ def test_real_pictures_have_the_statistics_of_the_training(weights, pictures):
     for i, norm in enumerate(norms):
         norm.register_forward_hook(lambda norm, inputs, _, i=i: seen.update({i: inputs[0]}))
     backbone.extract(pictures, blocks=["features18"])
+    shifts, spreads = [], []
     for i, norm in enumerate(norms):
         deviation = norm.running_var.add(norm.eps).sqrt()
-        mean = (seen[i].mean(dim=(0, 2, 3)) - norm.running_mean) / deviation
-        spread = seen[i].std(dim=(0, 2, 3)) / deviation
-        assert mean.abs().median() < 0.5
-        assert 0.5 < spread.median() < 1.5
+        shift = (seen[i].mean(dim=(0, 2, 3)) - norm.running_mean) / deviation
+        shifts.append(shift.abs().median())
+        spreads.append((seen[i].std(dim=(0, 2, 3)) / deviation).median())
+    assert torch.stack(shifts).median() < 0.3
+    assert 0.6 < torch.stack(spreads).median() < 1.4
