@@ -78,7 +78,6 @@ class AdmBackbone(Backbone):
         encoded = self.encode(video) if isinstance(video, Tensor) else video
         frames = encoded.latent_mean
         if timestep is not None:
-            self.schedule.check(timestep)
             given = noise if noise is None or isinstance(noise, Tensor) else noise(frames)
             frames = self.schedule.add_noise(frames, timestep, draw_noise(frames, given, generator))
         told = 0 if timestep is None else self.schedule.condition(timestep)

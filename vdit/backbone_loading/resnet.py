@@ -55,8 +55,8 @@ def load(
 ) -> ResNetBackbone:
     """Load a ResNet from a local file or a folder with one; its sizes are read from the weights.
 
-    Classifiers, projections and queues are left out. CRW is used with last_stages="dense" and
-    padding="reflect", VFS with last_stages="dense".
+    Classifiers, projections and queues are left out. CRW and VFS propagate labels on
+    "layer3" with last_stages="dense", CRW with padding="reflect" too.
 
     Args:
         place: .pth, .pth.tar, .pt or .safetensors.
