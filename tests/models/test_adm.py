@@ -1,6 +1,7 @@
 """ADM: sizes and names of the published networks, and the numbers of a slow copy."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -226,6 +227,15 @@ def test_loading_gives_the_network_back(backbone, video, tmp_path):
     torch.testing.assert_close(
         extract(half, video).float(), extract(backbone, video), rtol=0.1, atol=0.1
     )
+
+
+@pytest.mark.parametrize("labels", [None, 1000])
+def test_published_files_are_told_apart(published, labels, tmp_path):
+    _, backbone = published
+    config = replace(backbone.unet.config, num_classes=labels)
+    with torch.device("meta"):  # a file of names and shapes
+        torch.save(AdmUNet(config).state_dict(), tmp_path / "weights.pt")
+    assert adm.load(str(tmp_path), torch.float32).unet.config == config
 
 
 def test_label_reaches_the_loaded_network(tmp_path):
