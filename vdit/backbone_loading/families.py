@@ -9,6 +9,22 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "sd3": ("sd3-medium",),
     "wan": ("wan-2.1-1.3b",),
     "open_sora": ("open-sora-1.2",),
+    "adm": (
+        "adm-256",
+        "adm-512",
+    ),
+    "resnet": (
+        "resnet18",
+        "resnet50",
+        "moco-v2",
+        "vfs-r18",
+        "vfs-r50",
+        "crw",
+    ),
+    "mobilenet_v2": (
+        "mobilenet-v2",
+        "mobilenet-v2-deep-sort",
+    ),
 }
 """File -> the names in its `SOURCES`."""
 BACKBONES: dict[str, str] = {name: family for family, names in FAMILIES.items() for name in names}

