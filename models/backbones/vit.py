@@ -1,0 +1,99 @@
+"""Vision transformers of transformers, frame by frame: DINOv2, ViT and their like."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vdit.models.backbones.unet3d import collect
+from vdit.models.backbones.vision_encoder import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    RGB,
+    VisionEncoder,
+    resize_to_multiple,
+    transformer_blocks,
+)
+
+
+class VitBackbone(VisionEncoder):
+    """Patch features of a plain vision transformer; frames do not see each other.
+
+    Blocks: "block1".."blockN" (the residual stream after each layer) and "last" (after the final
+    norm). Class and register tokens are dropped. Frames are resized to the nearest multiples of
+    the patch size, and features stay on the grid of the patches.
+
+    Args:
+        network: transformers Dinov2Model, Dinov2WithRegistersModel, ViTModel or a class of that
+            structure: `embeddings`, layers, `layernorm`.
+        mean: of R, G, B in 0..1, as the network was trained.
+        std: likewise.
+        frames_per_pass: frames that the network takes at once; bounds memory.
+
+    Reference: Oquab et al., DINOv2, TMLR 2024; Darcet et al., Vision Transformers Need Registers,
+    ICLR 2024.
+    """
+
+    temporal = False
+
+    def __init__(
+        self,
+        network: Any,
+        mean: RGB = IMAGENET_MEAN,
+        std: RGB = IMAGENET_STD,
+        frames_per_pass: int = 8,
+    ) -> None:
+        super().__init__(mean, std)
+        self.network = network
+        self.frames_per_pass = frames_per_pass
+        config = network.config
+        self.patch_size: int = config.patch_size
+        self.blocks = transformer_blocks(
+            config.num_hidden_layers, config.hidden_size, self.patch_size
+        )
+        self.freeze()
+
+    def resize(self, frames: Tensor) -> Tensor:
+        return resize_to_multiple(frames, self.patch_size)
+
+    def compute(self, frames: Tensor, blocks: Sequence[str]) -> dict[str, Tensor]:
+        """See `VisionEncoder.compute`; a few frames at a time."""
+        chunks = frames.flatten(0, 1).split(self.frames_per_pass)
+        parts = [collect(self.walk(chunk[:, None]), blocks) for chunk in chunks]
+        return {
+            name: torch.cat([part[name] for part in parts]).view(
+                *frames.shape[:2], *parts[0][name].shape[2:]
+            )
+            for name in parts[0]
+        }
+
+    def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """See `VisionEncoder.walk`; the patches are the last tokens of every class."""
+        B, T, _, H, W = frames.shape
+        h, w = H // self.patch_size, W // self.patch_size
+
+        def fold(tokens: Tensor) -> Tensor:
+            """Tokens [B * T, prefix + h * w, C] -> [B, T, C, h, w]; the prefix is dropped."""
+            return tokens[:, -h * w :].transpose(1, 2).reshape(B, T, -1, h, w)
+
+        hidden = _embed(self.network.embeddings, frames.flatten(0, 1))
+        for index, layer in enumerate(_layers(self.network)):
+            hidden = layer(hidden)
+            yield f"block{index + 1}", fold(hidden)
+        yield "last", fold(self.network.layernorm(hidden))
+
+
+def _embed(embeddings: Any, frames: Tensor) -> Tensor:
+    """Make tokens; some classes fit their positions to the size of a frame only when told."""
+    if "interpolate_pos_encoding" in inspect.signature(embeddings.forward).parameters:
+        return embeddings(frames, interpolate_pos_encoding=True)
+    return embeddings(frames)
+
+
+def _layers(network: Any) -> Any:
+    """Find the layers: some classes keep them in an encoder of their own."""
+    return network.encoder.layer if hasattr(network, "encoder") else network.layers
