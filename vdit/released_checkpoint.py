@@ -40,11 +40,12 @@ class ReleasedWeights:
 # ---- file --------------------------------------------------------------------------------------
 
 
-def read_state_dict(checkpoint: Path) -> dict[str, Any]:
+def read_state_dict(checkpoint: Path, entry: str = "model") -> dict[str, Any]:
     """Read the state dict of a `.pth` file, old or new format, and nothing else of it.
 
     Args:
-        checkpoint: a training checkpoint with the state dict under "model", or a state dict.
+        checkpoint: a training checkpoint with the state dict under `entry`, or a state dict.
+        entry: key of the state dict.
 
     Returns:
         Its entries on the CPU, without the prefix that DistributedDataParallel adds.
@@ -54,10 +55,10 @@ def read_state_dict(checkpoint: Path) -> dict[str, Any]:
             more than weights; the sentence names what it asks for.
     """
     loaded = _load(checkpoint)
-    state = loaded.get("model", loaded) if isinstance(loaded, Mapping) else loaded
+    state = loaded.get(entry, loaded) if isinstance(loaded, Mapping) else loaded
     if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
         raise ValueError(
-            f"expected a state dict in {checkpoint}, alone or under 'model', got "
+            f"expected a state dict in {checkpoint}, alone or under {entry!r}, got "
             f"{type(state).__name__}; pass the released .pth file"
         )
     return {key.removeprefix("module."): value for key, value in state.items()}
