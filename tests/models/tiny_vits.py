@@ -12,10 +12,14 @@ from transformers import (
     Dinov2WithRegistersModel,
     ViTConfig,
     ViTModel,
+    VJEPA2Config,
+    VJEPA2Model,
 )
 
 from vdit.models.backbones.base import Backbone
 from vdit.models.backbones.vit import VitBackbone
+from vdit.models.backbones.vjepa import VJepaBackbone, VJepaConfig, VJepaVit
+from vdit.models.backbones.vjepa2 import VJepa2Backbone
 
 SIZES = {
     "hidden_size": 16,
@@ -58,6 +62,28 @@ def deit() -> DeiTModel:
     return randomize(DeiTModel(config, add_pooling_layer=False))
 
 
+VJEPA = VJepaConfig(width=16, depth=3, num_heads=2, image_size=32, num_frames=4, patch_size=8)
+
+
+def vjepa() -> VJepaVit:
+    return randomize(VJepaVit(VJEPA))
+
+
+def vjepa2() -> VJEPA2Model:
+    config = VJEPA2Config(
+        patch_size=8,
+        crop_size=32,
+        frames_per_clip=4,
+        hidden_size=24,
+        num_attention_heads=3,
+        num_hidden_layers=3,
+        pred_hidden_size=12,
+        pred_num_attention_heads=1,
+        pred_num_hidden_layers=1,
+    )
+    return randomize(VJEPA2Model(config))
+
+
 NETWORKS = {
     "dinov2": dinov2,
     "dinov2-swiglu": dinov2_swiglu,
@@ -68,4 +94,10 @@ NETWORKS = {
 
 TINY: dict[str, Callable[[], Backbone]] = {
     name: (lambda make=make: VitBackbone(make())) for name, make in NETWORKS.items()
+}
+TINY |= {
+    "vjepa": lambda: VJepaBackbone(vjepa()),
+    "vjepa-tubelets": lambda: VJepaBackbone(vjepa(), repeat_frames=False),
+    "vjepa2": lambda: VJepa2Backbone(vjepa2()),
+    "vjepa2-tubelets": lambda: VJepa2Backbone(vjepa2(), repeat_frames=False),
 }

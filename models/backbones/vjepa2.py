@@ -1,0 +1,79 @@
+"""V-JEPA 2: a video transformer with rotary positions in time, height and width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vdit.models.backbones.tubelet_encoder import Grid, TubeletEncoder
+from vdit.models.backbones.vision_encoder import IMAGENET_MEAN, IMAGENET_STD, RGB
+
+
+class VJepa2Backbone(TubeletEncoder):
+    """Tubelet features of V-JEPA 2's encoder; see `TubeletEncoder`.
+
+    The class of transformers numbers rows and columns as if every clip had the size of its
+    configuration, which gives tokens of other sizes the places of others. Here every token has
+    its own place; at the size of the configuration both are the same.
+
+    Args:
+        network: transformers VJEPA2Model; its predictor is not kept.
+        repeat_frames: show every frame twice, so that T' = T; otherwise T' = T / 2.
+        mean: of R, G, B in 0..1, as the network was trained.
+        std: likewise.
+
+    Reference: Assran et al., V-JEPA 2, arXiv 2506.09985, 2025.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        repeat_frames: bool = True,
+        mean: RGB = IMAGENET_MEAN,
+        std: RGB = IMAGENET_STD,
+    ) -> None:
+        config = network.config
+        super().__init__(
+            depth=config.num_hidden_layers,
+            channels=config.hidden_size,
+            patch_size=config.patch_size,
+            tubelet_size=config.tubelet_size,
+            clip_frames=config.frames_per_clip,
+            repeat_frames=repeat_frames,
+            mean=mean,
+            std=std,
+        )
+        self.encoder = network.encoder
+        self.freeze()
+
+    def walk_tokens(self, frames: Tensor, grid: Grid) -> Iterator[tuple[str, Tensor]]:
+        """See `TubeletEncoder.walk_tokens`."""
+        places = token_places(grid, frames.device)
+        tokens = self.encoder.embeddings(frames)
+        for index, layer in enumerate(self.encoder.layer):
+            tokens = tokens + _attend(layer.attention, layer.norm1(tokens), places)
+            tokens = tokens + layer.mlp(layer.norm2(tokens))
+            yield f"block{index + 1}", tokens
+        yield "last", self.encoder.layernorm(tokens)
+
+
+def token_places(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Give time, row and column of every token of a grid, each [t * h * w]."""
+    axes = [torch.arange(length, device=device) for length in grid]
+    time, row, column = (axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij"))
+    return time, row, column
+
+
+def _attend(attention: Any, tokens: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Self-attention of tokens [B, N, C] with queries and keys rotated by their places."""
+    query, key, value = (
+        project(tokens).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+        for project in (attention.query, attention.key, attention.value)
+    )
+    query, key = (attention.apply_rotary_embeddings(each, places) for each in (query, key))
+    mixed = F.scaled_dot_product_attention(query, key, value, scale=attention.scaling)
+    return attention.proj(mixed.transpose(1, 2).flatten(2))
