@@ -17,6 +17,8 @@ from transformers import (
 )
 
 from vdit.models.backbones.base import Backbone
+from vdit.models.backbones.video_swin import VideoSwinBackbone
+from vdit.models.backbones.video_swin_network import VideoSwin, VideoSwinConfig
 from vdit.models.backbones.vit import VitBackbone
 from vdit.models.backbones.vjepa import VJepaBackbone, VJepaConfig, VJepaVit
 from vdit.models.backbones.vjepa2 import VJepa2Backbone
@@ -84,6 +86,13 @@ def vjepa2() -> VJEPA2Model:
     return randomize(VJEPA2Model(config))
 
 
+SWIN = VideoSwinConfig(8, (2, 2, 2, 1), (2, 2, 4, 4), window_size=(2, 3, 3))
+
+
+def video_swin() -> VideoSwin:
+    return randomize(VideoSwin(SWIN))
+
+
 NETWORKS = {
     "dinov2": dinov2,
     "dinov2-swiglu": dinov2_swiglu,
@@ -100,4 +109,5 @@ TINY |= {
     "vjepa-tubelets": lambda: VJepaBackbone(vjepa(), repeat_frames=False),
     "vjepa2": lambda: VJepa2Backbone(vjepa2()),
     "vjepa2-tubelets": lambda: VJepa2Backbone(vjepa2(), repeat_frames=False),
+    "video-swin": lambda: VideoSwinBackbone(video_swin()),
 }

@@ -1,0 +1,56 @@
+"""Video Swin: features at four strides from a transformer on shifted 3-D windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from vdit.models.backbones.base import BlockInfo
+from vdit.models.backbones.video_swin_network import VideoSwin
+from vdit.models.backbones.vision_encoder import VisionEncoder
+
+
+class VideoSwinBackbone(VisionEncoder):
+    """Features of a Video Swin transformer; every stage halves height and width.
+
+    Blocks: "stage1".."stage4" (the residual stream at the end of a stage, before it is merged to
+    the next) and "last" ("stage4" after the final norm). Maps of sizes that are no multiple of
+    a stride are padded on the right and at the bottom, so a map has ceil(H / stride) rows. T must
+    be even: a token spans two frames. Any length works.
+
+    Args:
+        network: the transformer.
+
+    Reference: Liu et al., Video Swin Transformer, CVPR 2022.
+    """
+
+    temporal = True
+
+    def __init__(self, network: VideoSwin) -> None:
+        super().__init__()
+        config = network.config
+        self.network = network
+        self.frame_multiple, stride, _ = config.patch_size
+        self.blocks = {
+            f"stage{i + 1}": BlockInfo(config.width(i), stride * 2**i, self.frame_multiple)
+            for i in range(len(config.depths))
+        }
+        self.blocks["last"] = self.blocks[f"stage{len(config.depths)}"]
+        self.freeze()
+
+    def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """See `VisionEncoder.walk`."""
+        hidden = self.network.patch_embed(frames.transpose(1, 2))
+        for index, stage in enumerate(self.network.layers):
+            if index > 0:
+                hidden = self.network.layers[index - 1].downsample(hidden)
+            for block in stage.blocks:
+                hidden = block(hidden)
+            yield f"stage{index + 1}", channels_first(hidden)
+        yield "last", channels_first(self.network.norm(hidden))
+
+
+def channels_first(hidden: Tensor) -> Tensor:
+    """Turn [B, T, h, w, C] into [B, T, C, h, w]."""
+    return hidden.permute(0, 1, 4, 2, 3).contiguous()
