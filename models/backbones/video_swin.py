@@ -42,12 +42,11 @@ class VideoSwinBackbone(VisionEncoder):
     def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
         """See `VisionEncoder.walk`."""
         hidden = self.network.patch_embed(frames.transpose(1, 2))
-        for index, stage in enumerate(self.network.layers):
-            if index > 0:
-                hidden = self.network.layers[index - 1].downsample(hidden)
+        for index, stage in enumerate(self.network.stages):
             for block in stage.blocks:
                 hidden = block(hidden)
             yield f"stage{index + 1}", channels_first(hidden)
+            hidden = stage.downsample(hidden)
         yield "last", channels_first(self.network.norm(hidden))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,10 @@ class VideoSwin(nn.Module):
         )
         self.norm = nn.LayerNorm(config.width(last))
 
+    @property
+    def stages(self) -> list[Stage]:
+        return cast(list[Stage], list(self.layers))
+
 
 class PatchEmbedding(nn.Module):
     """A linear map of every patch and a norm: [B, 3, T, H, W] -> [B, T', h, w, C]."""
@@ -84,7 +89,7 @@ class Stage(nn.Module):
             Block(width, heads, config.window_size, is_shifted=i % 2 == 1)
             for i in range(config.depths[index])
         )
-        self.downsample = PatchMerging(width) if merge else None
+        self.downsample = PatchMerging(width) if merge else nn.Identity()
 
 
 class PatchMerging(nn.Module):
