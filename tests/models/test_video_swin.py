@@ -236,6 +236,12 @@ def test_a_few_windows_at_a_time_equal_all_at_once(count, generator, monkeypatch
     torch.testing.assert_close(found, at_once, rtol=1e-4, atol=1e-5)
 
 
+def test_norms_divide_as_the_released_ones():
+    """Too small a number to show in the features of random weights."""
+    norms = [each for each in video_swin().modules() if isinstance(each, torch.nn.LayerNorm)]
+    assert {norm.eps for norm in norms} == {1e-5}
+
+
 # ---- released checkpoints ----------------------------------------------------------------------
 
 

@@ -182,6 +182,12 @@ def test_clip_lengths_are_those_of_the_training():
     assert pairs.blocks["block24"].temporal_stride == 2
 
 
+def test_norms_divide_as_the_released_ones():
+    """Too small a number to show in the features of random weights."""
+    norms = [each for each in vjepa().modules() if isinstance(each, torch.nn.LayerNorm)]
+    assert {norm.eps for norm in norms} == {1e-6}
+
+
 # ---- released checkpoints ----------------------------------------------------------------------
 
 
