@@ -25,6 +25,40 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "mobilenet-v2",
         "mobilenet-v2-deep-sort",
     ),
+    "vit": (
+        "dinov2-s",
+        "dinov2-b",
+        "dinov2-l",
+        "dinov2-g",
+        "dinov2-s-reg",
+        "dinov2-b-reg",
+        "dinov2-l-reg",
+        "dinov2-g-reg",
+        "dino-s16",
+        "dino-s8",
+        "dino-b16",
+        "dino-b8",
+        "vit-b16",
+    ),
+    "vjepa": (
+        "vjepa-l",
+        "vjepa-h",
+        "vjepa-h-384",
+    ),
+    "vjepa2": (
+        "vjepa2-l",
+        "vjepa2-h",
+        "vjepa2-g",
+        "vjepa2-g-384",
+    ),
+    "video_swin": (
+        "video-swin-t",
+        "video-swin-s",
+        "video-swin-b",
+        "video-swin-b-1k",
+        "video-swin-b-k600",
+        "video-swin-b-ssv2",
+    ),
 }
 """File -> the names in its `SOURCES`."""
 BACKBONES: dict[str, str] = {name: family for family, names in FAMILIES.items() for name in names}
