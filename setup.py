@@ -53,6 +53,7 @@ PACKAGES = [
     "vdit.models",
     "vdit.models.backbones",
     "vdit.ops",
+    "vdit.propagation",
     "vdit.stages",
     "vdit.training",
 ]
