@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vdit.propagation import PropagationSettings, stream_labels
 from vdit.propagation.mask_labels import (
     labels_from_mask,
     mask_from_labels,
@@ -11,10 +12,12 @@ from vdit.propagation.mask_labels import (
     stretch_each_label,
 )
 from vdit.propagation.reference import _window, propagate_labels_dense
-from vdit.propagation.settings import PropagationSettings
 
 TOLERANCE = {"rtol": 0, "atol": 1e-5}
-IMPLEMENTATIONS = {"dense": propagate_labels_dense}
+IMPLEMENTATIONS = {
+    "dense": propagate_labels_dense,
+    "windowed": lambda *arguments: torch.stack(list(stream_labels(*arguments))),
+}
 
 
 def cases(arrays):

@@ -56,7 +56,7 @@ def survivor_weights(
     if copies is not None:
         weights = weights * copies
     if split_ties:
-        counts = torch.ones_like(weights) if copies is None else copies
+        counts = torch.ones_like(weights) if copies is None else copies.to(weights.dtype)
         tied = scores == last
         places = topk - (counts * (scores > last)).sum(dim=1, keepdim=True)
         share = places / (counts * tied).sum(dim=1, keepdim=True)
