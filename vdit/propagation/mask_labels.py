@@ -26,7 +26,8 @@ def labels_from_mask(mask: Tensor, size: tuple[int, int], *, keep_vanished: bool
             follows from what is left on the grid, and later ids may be lost.
 
     Returns:
-        [K, h, w] float32, ones and zeros that sum to 1 in every cell.
+        [K, h, w] float32, one in the map of a cell's id and zero in the others; a shared cell is
+        split evenly.
 
     Raises:
         ValueError: the mask has another shape, floating point numbers or negative ids.
@@ -37,13 +38,28 @@ def labels_from_mask(mask: Tensor, size: tuple[int, int], *, keep_vanished: bool
         )
     mask = mask.long()
     grid = resize_nearest(mask, size)
-    if keep_vanished:
-        for number in set(mask.unique().tolist()) - set(grid.unique().tolist()) - {0}:
-            y, x = _pixel_nearest_to_center(mask == number)
-            row, column = y * size[0] // mask.shape[0], x * size[1] // mask.shape[1]
-            grid[row, column] = number
     num_labels = int((mask if keep_vanished else grid).max()) + 1
-    return functional.one_hot(grid, num_labels).permute(2, 0, 1).float()
+    labels = functional.one_hot(grid, num_labels).permute(2, 0, 1).float()
+    if keep_vanished:
+        _bring_back_vanished(labels, mask, grid)
+    return labels
+
+
+def _bring_back_vanished(labels: Tensor, mask: Tensor, grid: Tensor) -> None:
+    claims: dict[tuple[int, int], list[int]] = {}
+    for number in sorted(set(mask.unique().tolist()) - set(grid.unique().tolist()) - {0}):
+        y, x = _pixel_nearest_to_center(mask == number)
+        cell = (y * grid.shape[0] // mask.shape[0], x * grid.shape[1] // mask.shape[1])
+        claims.setdefault(cell, []).append(number)
+    unclaimed = grid.clone()
+    for cell in claims:
+        unclaimed[cell] = 0
+    left = set(unclaimed.unique().tolist()) | {0}
+    for (y, x), numbers in claims.items():
+        owner = int(grid[y, x])
+        sharing = numbers if owner in left else [*numbers, owner]
+        labels[:, y, x] = 0
+        labels[sharing, y, x] = 1 / len(sharing)
 
 
 def mask_from_labels(
