@@ -101,6 +101,12 @@ def test_metrics_need_no_torch():
         assert all(within(name, {"vdit.metrics"}) for name in ours(path)), path
 
 
+def test_propagation_needs_torch_and_leaves():
+    for path in sources("vdit/propagation"):
+        assert third_party(path) <= {"torch"}, path
+        assert all(within(name, LEAVES | {"vdit.propagation"}) for name in ours(path)), path
+
+
 def test_nothing_imports_tools_or_short_names():
     for folder in (*FOLDERS, "tests", "benchmarks"):
         for path in sources(folder):

@@ -223,3 +223,17 @@ def test_shapes_are_checked():
         LabelPropagator(torch.ones(2, 3, 4), torch.ones(2, 3, 4), options).step(torch.ones(2, 4, 3))
     with pytest.raises(ValueError, match="at least one frame"):
         next(stream_labels([], torch.ones(2, 3, 4), options))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(
+    ("dtype", "least"), [(torch.float64, 1.0), (torch.float32, 0.999), (torch.float16, 0.97)]
+)
+def test_cuda_equals_cpu(dtype, least, generator):
+    features = torch.randn(6, 32, 25, 30, generator=generator)
+    labels = random_labels(3, 25, 30, generator, torch.float32)
+    for options in (PropagationSettings.dino(3, 4, 6, 0.1), PropagationSettings.crw(3, 4, 6, 0.1)):
+        expected = stream(features, labels, options, dtype=dtype).argmax(dim=1)
+        found = stream(features.cuda(), labels.cuda(), options, dtype=dtype).argmax(dim=1)
+        assert (found.cpu() == expected).float().mean() >= least
