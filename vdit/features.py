@@ -34,7 +34,7 @@ DEFAULT_CLIP_LENGTH = 16
 
 
 def clip_rule(backbone: Backbone, options: FeatureOptions) -> ClipRule:
-    """Choose the clips for a backbone.
+    """Choose the clips for a backbone; see `FeatureOptions.overlap`.
 
     Raises:
         ValueError: the backbone takes no clips of that length, or the overlap leaves no step.
@@ -233,7 +233,7 @@ class _Passes:
         return {name: feature / self.options.ensemble for name, feature in total.items()}
 
     def _member(self, encoded: Encoded, starts: list[int], member: int) -> Features:
-        """One pass; each clip draws from a generator of its own."""
+        """One pass; each clip draws from a generator of its own, the posterior before the noise."""
         options = self.options
         seeds = [chunk_seed(options.seed, self.video_id, start, member) for start in starts]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
