@@ -13,6 +13,15 @@ import sys
 from collections.abc import Sequence
 
 from vdit import __version__
+from vdit.command_parsers import (
+    add_bench,
+    add_convert,
+    add_data,
+    add_demo,
+    add_json,
+    add_segment,
+    add_train,
+)
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -66,14 +75,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vdit {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_segment(commands)
-    _add_demo(commands)
-    _add_convert(commands)
-    _add_data(commands)
-    _add_train(commands)
-    _add_bench(commands)
+    add_segment(commands)
+    add_demo(commands)
+    add_convert(commands)
+    add_data(commands)
+    add_train(commands)
+    add_bench(commands)
     info = commands.add_parser("info", help="versions, devices, compiled kernels, models found")
-    _add_json(info)
+    add_json(info)
     return parser
 
 
@@ -85,227 +94,3 @@ _EXAMPLES = """examples:
   vdit bench ops --cases small --rounds 3
   vdit info
 """
-
-Commands = argparse._SubParsersAction  # argparse has no public name for it
-
-
-def _add_segment(commands: Commands) -> None:
-    parser = commands.add_parser("segment", help="masks of the objects that sentences name")
-    parser.add_argument(
-        "video", metavar="VIDEO", help="mp4, avi, gif, webm, folder of frames, image"
-    )
-    parser.add_argument(
-        "-p",
-        "--prompt",
-        action="append",
-        required=True,
-        metavar="TEXT",
-        help="what to segment; repeat for several objects",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        default="vdit-output",
-        metavar="DIR",
-        help="folder for masks/, overlay.mp4 and result.json (default: %(default)s)",
-    )
-    _add_model(parser)
-    parser.add_argument(
-        "--window",
-        type=int,
-        default=36,
-        metavar="N",
-        help="frames seen together (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--overlap",
-        type=int,
-        metavar="N",
-        help="frames shared by consecutive windows (default: 8, less in a small window)",
-    )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=0.5,
-        metavar="P",
-        help="probability above which a pixel is in the mask (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--no-target-threshold",
-        type=float,
-        metavar="P",
-        help="answer with no object below this score (default: always answer)",
-    )
-    parser.add_argument(
-        "--select",
-        choices=("best", "union"),
-        default="best",
-        help="follow the best query, or join all good ones (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--short-side",
-        type=int,
-        metavar="PX",
-        help="short side that the model sees (default: the model's own, 360 as released)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the latent's sample (default: 0)")
-    _add_json(parser)
-
-
-def _add_demo(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "demo", help="render a clip with known truth and segment it by text"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        default="demo",
-        metavar="DIR",
-        help="folder for the clip and the results (default: %(default)s)",
-    )
-    _add_model(parser)
-    _add_json(parser)
-
-
-def _add_convert(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "convert", help="released VD-IT checkpoint to safetensors and JSON"
-    )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="the .pth file")
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="DIR", help="model folder to write"
-    )
-    parser.add_argument(
-        "--with-frozen",
-        action="store_true",
-        help="also write the frozen networks that the checkpoint holds",
-    )
-    _add_json(parser)
-
-
-def _add_data(commands: Commands) -> None:
-    data = commands.add_parser("data", help="render clips whose truth is known")
-    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
-    parser = actions.add_parser("render", help="render clips, in the layout of a benchmark")
-    parser.add_argument(
-        "recipe", metavar="RECIPE", help="what to render; `list` says what there is"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        default="rendered",
-        metavar="DIR",
-        help="root of the tree to write (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--layout", default="native", metavar="NAME", help="of the tree (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--split", default="train", help="that the clips belong to (default: %(default)s)"
-    )
-    parser.add_argument("--count", type=int, default=10, help="of clips (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first clip (default: 0)")
-    for name in ("frames", "height", "width"):
-        parser.add_argument(
-            f"--{name}", type=int, metavar="N", help="of a clip (default: the recipe's own)"
-        )
-    parser.add_argument(
-        "--workers", type=int, default=0, help="processes that render (default: %(default)s)"
-    )
-    _add_json(parser)
-
-
-def _add_train(commands: Commands) -> None:
-    parser = commands.add_parser("train", help="train one stage of a model, in pieces")
-    parser.add_argument(
-        "config", metavar="CONFIG", help="YAML, such as configs/mini/4_diffusion.yaml"
-    )
-    parser.add_argument(
-        "changes", nargs="*", metavar="KEY=VALUE", help="changes of it, such as run.steps=100"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        default="runs/mini",
-        metavar="DIR",
-        help="model folder that the stages fill (default: %(default)s)",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument(
-        "--minutes", type=float, metavar="M", help="stop after so long, to be resumed"
-    )
-    _add_json(parser)
-
-
-def _add_bench(commands: Commands) -> None:
-    bench = commands.add_parser("bench", help="time and memory, side by side with others")
-    actions = bench.add_subparsers(dest="action", required=True, metavar="ACTION")
-    parser = actions.add_parser(
-        "ops",
-        help="multi-scale deformable attention",
-        description="Time vdit.ops.ms_deform_attn beside grid_sample, what transformers falls back "
-        "to and, where they are installed, torch-ms-deform-attn and mmcv.",
-    )
-    parser.add_argument(
-        "--cases",
-        nargs="+",
-        default=["small", "large", "decoder-small", "decoder-large"],
-        metavar="NAME",
-        help="sizes (default: small large decoder-small decoder-large; a wrong name lists all)",
-    )
-    parser.add_argument(
-        "--peers",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="whom to time it beside (default: all that are found; a wrong name lists them)",
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "float64", "bfloat16", "float16"),
-        default="float32",
-        help="of value (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="to run on (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=1,
-        metavar="N",
-        help="of the CPU; one is timed by processor time, more by wall time (default: 1)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=5,
-        metavar="N",
-        help="calls of each; 30 times as many with few queries (default: %(default)s)",
-    )
-    parser.add_argument("--memory", action="store_true", help="measure peak memory, too")
-    parser.add_argument("--flush", action="store_true", help="empty the GPU's L2 cache each time")
-    parser.add_argument("-o", "--output", metavar="FILE", help="JSON to write")
-    _add_json(parser)
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model",
-        default="vdit-mini",
-        metavar="ID|DIR",
-        help="name, hub id or folder of a model (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16", "float16"),
-        default="float32",
-        help="of the frozen networks (default: %(default)s)",
-    )
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
