@@ -13,8 +13,18 @@ _PUBLIC = {
     "SegmentOptions": "vdit.segment_options",
     "Prediction": "vdit.prediction",
     "build_backbone": "vdit.build",
+    "FeatureOptions": "vdit.feature_options",
+    "extract_features": "vdit.features",
 }
-__all__ = ["Prediction", "ReferringSegmenter", "SegmentOptions", "__version__", "build_backbone"]
+__all__ = [
+    "FeatureOptions",
+    "Prediction",
+    "ReferringSegmenter",
+    "SegmentOptions",
+    "__version__",
+    "build_backbone",
+    "extract_features",
+]
 
 # A checkout without symbolic links has no vdit/models: find the folders beside this package.
 _here = Path(__file__).parent

@@ -18,6 +18,7 @@ from vdit.command_parsers import (
     add_convert,
     add_data,
     add_demo,
+    add_features,
     add_json,
     add_segment,
     add_train,
@@ -80,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_convert(commands)
     add_data(commands)
     add_train(commands)
+    add_features(commands)
     add_bench(commands)
     info = commands.add_parser("info", help="versions, devices, compiled kernels, models found")
     add_json(info)
@@ -91,6 +93,7 @@ _EXAMPLES = """examples:
   vdit segment clip.mp4 -p "the dog on the left" -p "the red ball" -o out
   vdit convert checkpoint.pth -o vdit-released
   vdit data render referring -o clips --count 20
+  vdit features clip.mp4 --backbone mini --block up1 --pca pca.png -o features.npz
   vdit bench ops --cases small --rounds 3
   vdit info
 """

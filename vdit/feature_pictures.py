@@ -21,6 +21,7 @@ from vdit.visualize import contact_sheet, object_colors
 SHEET_COLUMNS = 6
 VIDEO_KINDS = (".mp4", ".gif", ".webm")
 _SMALLEST_SIDE = 96  # captions of smaller pictures cannot be read
+_LARGEST_SIDE = 240
 
 Rows = Mapping[str, Sequence[np.ndarray]]
 
@@ -159,9 +160,10 @@ def _check_rows(frames: Sequence[np.ndarray], rows: Rows) -> None:
 
 
 def _shown_size(frame: np.ndarray) -> tuple[int, int]:
-    """(H, W), enlarged by a whole factor where captions could not be read."""
-    factor = -(-_SMALLEST_SIDE // min(frame.shape[:2]))
-    return frame.shape[0] * factor, frame.shape[1] * factor
+    """(H, W) at which captions can be read and a sheet fits a screen, of the same aspect."""
+    short = min(frame.shape[:2])
+    factor = min(-(-_SMALLEST_SIDE // short), _LARGEST_SIDE / short)
+    return round(frame.shape[0] * factor), round(frame.shape[1] * factor)
 
 
 def _enlarged(picture: np.ndarray, size: tuple[int, int], *, smooth: bool = False) -> np.ndarray:

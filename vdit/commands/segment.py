@@ -59,21 +59,22 @@ def _overlap(arguments: Namespace) -> int:
 
 def load_segmenter(arguments: Namespace) -> ReferringSegmenter:
     """Load the model that `--model`, `--device` and `--dtype` name."""
-    try:
-        device = torch.device(arguments.device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"expected a device such as cpu or cuda, got {arguments.device!r}"
-        ) from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"expected a CUDA device for {arguments.device!r}, none is visible to torch"
-        )
+    check_device(arguments.device)
     quiet_libraries()
     map_large_blocks()
     return ReferringSegmenter.from_pretrained(
         arguments.model, device=arguments.device, dtype=getattr(torch, arguments.dtype)
     )
+
+
+def check_device(name: str) -> None:
+    """Raise a ValueError unless torch knows the device and sees one."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"expected a device such as cpu or cuda, got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"expected a CUDA device for {name!r}, none is visible to torch")
 
 
 def segment_to_folder(
