@@ -49,7 +49,7 @@ def cluster_rows(
 
 
 def noise_strip(frame: np.ndarray, features: Mapping[float | None, Tensor]) -> np.ndarray:
-    """Show one frame of one block at several noise levels, in one basis, from left to right.
+    """Show one frame of one block at several noise levels, in one basis, in reading order.
 
     Args:
         frame: [H, W, 3] uint8 that the features show.
@@ -148,7 +148,7 @@ def _strip(frame: np.ndarray, rows: Rows) -> np.ndarray:
     size = _shown_size(frame)
     cells = [_enlarged(frame, size, smooth=True)]
     cells += [_enlarged(pictures[0], size) for pictures in rows.values()]
-    return contact_sheet(cells, len(cells), captions=["video", *rows])
+    return contact_sheet(cells, SHEET_COLUMNS, captions=["video", *rows])
 
 
 def _check_rows(frames: Sequence[np.ndarray], rows: Rows) -> None:

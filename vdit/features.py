@@ -101,6 +101,10 @@ def extract_features(
     first = next(frames, None)
     if first is None:
         raise ValueError("expected a video of at least one frame, got none")
+    if first.ndim != 3 or first.shape[-1] != 3 or first.dtype != np.uint8:
+        raise ValueError(
+            f"expected frames [H, W, 3] uint8, got {list(first.shape)} {first.dtype}; convert them"
+        )
     fit = fit_for(backbone, first, options)
     image = fit.apply([first]) if options.image == "first" else None
     network = _Passes(backbone, replace(options, blocks=blocks), fit, video_id, text, image)
@@ -141,12 +145,6 @@ def chunk_seed(seed: int, video_id: str, first_frame: int, member: int) -> int:
 
 def frames_of(video: Video) -> Iterator[np.ndarray]:
     """Iterate over frames [H, W, 3] uint8; an unreadable path is an error at once."""
-    if isinstance(video, np.ndarray) and (
-        video.ndim != 4 or video.shape[-1] != 3 or video.dtype != np.uint8
-    ):
-        raise ValueError(
-            f"expected frames [T, H, W, 3] uint8, got {list(video.shape)} {video.dtype}"
-        )
     return iter(open_video(video) if isinstance(video, str | Path) else video)
 
 

@@ -1,6 +1,7 @@
 """Features of whole videos: the frames of a clip, how clips are merged, what noise they get."""
 
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -220,6 +221,23 @@ def test_one_clip_is_in_memory():
     assert len(read) == 40
 
 
+@pytest.mark.parametrize("temporal", [True, False])
+def test_frames_are_let_go(temporal):
+    alive = []
+
+    def frames():
+        for frame in video(60):
+            frame = frame.copy()
+            alive.append(weakref.ref(frame))
+            yield frame
+
+    backbone, most = Counting(temporal), 0
+    options = FeatureOptions(clip_length=4, overlap=3 if temporal else 0, batch_size=4)
+    for _ in extract_features(backbone, frames(), options):
+        most = max(most, sum(frame() is not None for frame in alive))
+    assert most <= 2 * 4 + 2, "two clips and the first frame"
+
+
 # ---- sizes -------------------------------------------------------------------------------------
 
 
@@ -326,7 +344,7 @@ def test_options_that_do_not_fit(options, message):
 def test_videos_that_do_not_fit():
     with pytest.raises(ValueError, match="at least one frame, got none"):
         extract_features(Counting(), np.zeros((0, 8, 8, 3), dtype=np.uint8))
-    with pytest.raises(ValueError, match=r"expected frames \[T, H, W, 3\] uint8, got .* float64"):
+    with pytest.raises(ValueError, match=r"expected frames \[H, W, 3\] uint8, got .* float64"):
         extract_features(Counting(), np.zeros((1, 8, 8, 3)))
     with pytest.raises(ValueError, match="does not exist"):
         extract_features(Counting(), "nowhere.mp4")
