@@ -83,6 +83,8 @@ def test_what_two_backbones_both_know_has_one_color():
     turn = torch.linalg.qr(torch.randn(9, 7, generator=torch.Generator().manual_seed(1)))[0]
     b = 10 * torch.einsum("dc,tchw->tdhw", turn, a) - 4
     shared = fit_shared_projection({"a": a, "b": b})
+    scores = [shared[name].scores(x) for name, x in (("a", a), ("b", b))]
+    torch.testing.assert_close(scores[0], scores[1], rtol=1e-3, atol=1e-3)
     pictures = [shared[name].colors(x).astype(int) for name, x in (("a", a), ("b", b))]
     assert np.abs(pictures[0] - pictures[1]).max() <= 1
     alone = fit_projection([a]).colors(a).astype(int)
