@@ -20,6 +20,7 @@ from vdit.command_parsers import (
     add_demo,
     add_features,
     add_json,
+    add_propagate,
     add_segment,
     add_train,
 )
@@ -82,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_data(commands)
     add_train(commands)
     add_features(commands)
+    add_propagate(commands)
     add_bench(commands)
     info = commands.add_parser("info", help="versions, devices, compiled kernels, models found")
     add_json(info)

@@ -51,7 +51,9 @@ def run(arguments: Namespace) -> None:
     reader = open_video(arguments.video)
     quiet_libraries()
     map_large_blocks()
-    backbone = build_backbone(arguments.backbone, dtype=getattr(torch, arguments.dtype))
+    backbone = build_backbone(
+        arguments.backbone, path=arguments.weights, dtype=getattr(torch, arguments.dtype)
+    )
     backbone.to(arguments.device)
     features, spans = _extract(backbone, reader, options)
     facts = {
