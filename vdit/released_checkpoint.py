@@ -54,7 +54,7 @@ def read_state_dict(checkpoint: Path, entry: str = "model") -> dict[str, Any]:
         ValueError: no such file, not a torch file, damaged, no state dict in it, or it asks for
             more than weights; the sentence names what it asks for.
     """
-    loaded = _load(checkpoint)
+    loaded = load_pickle(checkpoint)
     state = loaded.get(entry, loaded) if isinstance(loaded, Mapping) else loaded
     if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
         raise ValueError(
@@ -64,7 +64,12 @@ def read_state_dict(checkpoint: Path, entry: str = "model") -> dict[str, Any]:
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def _load(checkpoint: Path) -> Any:
+def load_pickle(checkpoint: Path) -> Any:
+    """Read a torch file, old or new format, that asks for no code; tensors are on the CPU.
+
+    Raises:
+        ValueError: no such file, not a torch file, damaged, or it asks for more than weights.
+    """
     if not checkpoint.is_file():
         what = "is a folder" if checkpoint.is_dir() else "does not exist"
         raise ValueError(f"expected a checkpoint file, got {checkpoint}, which {what}")

@@ -257,5 +257,5 @@ def test_files_that_do_not_fit(backbone, tmp_path):
     with pytest.raises(ValueError, match="which does not exist"):
         adm.load(str(tmp_path / "none.pt"), torch.float32)
     file.write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="which cannot be read"):
+    with pytest.raises(ValueError, match=r"cannot read .*weights\.pt: "):
         adm.load(str(file), torch.float32)

@@ -280,8 +280,8 @@ def test_what_cannot_be_loaded(tmp_path, short_clips):
     state["norm.bias"] = torch.zeros(3)
     save_file(state, tmp_path / "vit.safetensors")
     told = (
-        r"norm.weight is missing, blocks.0.extra is unknown, norm.bias is \[3\] instead of \[16\]; "
-        "pass another file"
+        r"1 missing \(norm.weight\); 1 unknown \(blocks.0.extra\); 1 of another shape "
+        r"\(norm.bias is \[3\] instead of \[16\]\); pass the file its owners publish"
     )
     with pytest.raises(ValueError, match=told):
         load(str(tmp_path / "vit.safetensors"), torch.float32)

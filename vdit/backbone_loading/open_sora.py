@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
 from huggingface_hub import hf_hub_download
-from safetensors.torch import load_file
 from torch import Tensor
 
+from vdit.backbone_loading.weight_files import load_network, read_weights
 from vdit.models.backbones.flow_transformer import Posterior
 from vdit.models.backbones.open_sora import OpenSoraBackbone
 from vdit.models.backbones.open_sora_vae import OpenSoraVideoEncoder
@@ -51,12 +52,12 @@ def load(
     Raises:
         ValueError: a file cannot be read, or its names or shapes are others.
     """
-    network = reading("STDiT3", place, lambda: load_network(place, dtype, temporal_layers))
+    network = reading("STDiT3", place, lambda: load_stdit3(place, dtype, temporal_layers))
     encoder = reading("the video VAE", vae, lambda: load_video_encoder(vae))
     return OpenSoraBackbone(network, encoder, fps, posterior)
 
 
-def load_network(place: str, dtype: torch.dtype, temporal_layers: bool = True) -> STDiT3:
+def load_stdit3(place: str, dtype: torch.dtype, temporal_layers: bool = True) -> STDiT3:
     """Read STDiT3 of any size; the shapes of its weights tell the sizes."""
     weights = _read(place)
     width, in_channels = weights["x_embedder.proj.weight"].shape[:2]
@@ -71,30 +72,27 @@ def load_network(place: str, dtype: torch.dtype, temporal_layers: bool = True) -
         text_length=text_length,
     )
     weights = {"rope.freqs": RotaryFrequencies(head).freqs} | weights  # not in every version
-    with torch.device("meta"):
-        network = STDiT3(config, temporal_layers)
-    network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True)
-    return network
+    return load_network(partial(STDiT3, config, temporal_layers), weights, place, dtype)
 
 
 def load_video_encoder(place: str) -> OpenSoraVideoEncoder:
     """Read the video encoder and leave its decoder out."""
     weights = {
-        name: value.float() for name, value in _read(place).items() if not name.startswith(DECODER)
+        name: tensor for name, tensor in _read(place).items() if not name.startswith(DECODER)
     }
     encoder = "temporal_vae.encoder."
-    network = OpenSoraVideoEncoder(
-        AutoencoderKL(**IMAGE_VAE),
-        filters=len(weights[encoder + "conv_in.conv.weight"]),
-        num_res_blocks=_count(weights, encoder + "res_blocks."),
-    )
-    network.load_state_dict(weights)
-    return network
+    filters = len(weights[encoder + "conv_in.conv.weight"])
+    num_res_blocks = _count(weights, encoder + "res_blocks.")
+
+    def build() -> OpenSoraVideoEncoder:
+        return OpenSoraVideoEncoder(AutoencoderKL(**IMAGE_VAE), filters, num_res_blocks)
+
+    return load_network(build, weights, place, torch.float32)
 
 
 def _read(place: str) -> dict[str, Tensor]:
     folder = Path(place)
-    return load_file(folder / FILE if folder.is_dir() else hf_hub_download(place, FILE))
+    return read_weights(folder / FILE if folder.is_dir() else hf_hub_download(place, FILE))
 
 
 def _count(weights: dict[str, Tensor], prefix: str) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vdit.backbone_loading.state_dicts import fill, read_tensors
+from vdit.backbone_loading.weight_files import load_network, read_weights
 from vdit.models.backbones.video_swin import VideoSwinBackbone
 from vdit.models.backbones.video_swin_network import VideoSwin, VideoSwinConfig
 
@@ -37,14 +38,12 @@ def load(place: str, dtype: torch.dtype, **options: Any) -> VideoSwinBackbone:
         ValueError: the file cannot be read, or holds another network.
     """
     tensors = {
-        name.removeprefix("backbone."): tensor
-        for name, tensor in read_tensors(place, "state_dict").items()
-        if not name.startswith("cls_head.")
+        name.removeprefix("module.").removeprefix("backbone."): tensor
+        for name, tensor in read_weights(place).items()
+        if not name.removeprefix("module.").startswith("cls_head.")
     }
     config = config_of(tensors, place)
-    with torch.device("meta"):
-        network = VideoSwin(config)
-    fill(network, tensors, place, dtype)
+    network = load_network(partial(VideoSwin, config), tensors, place, dtype)
     return VideoSwinBackbone(network, **options)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from math import isqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vdit.backbone_loading.state_dicts import fill, read_tensors
+from vdit.backbone_loading.weight_files import load_network, read_weights
 from vdit.models.backbones.vjepa import VJepaBackbone, VJepaConfig, VJepaVit
 
 SOURCES: dict[str, str] = {
@@ -33,12 +34,10 @@ def load(place: str, dtype: torch.dtype, **options: Any) -> VJepaBackbone:
     """
     tensors = {
         name.removeprefix("module.").removeprefix("backbone."): tensor
-        for name, tensor in read_tensors(place, "target_encoder").items()
+        for name, tensor in read_weights(place, ("target_encoder",)).items()
     }
     config = config_of(tensors, place, options.pop("num_heads", 16))
-    with torch.device("meta"):
-        network = VJepaVit(config)
-    fill(network, tensors, place, dtype)
+    network = load_network(partial(VJepaVit, config), tensors, place, dtype)
     return VJepaBackbone(network, **options)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".tar")
+from vdit.network_loading import reading
+from vdit.released_checkpoint import load_pickle
+
+SAFETENSORS = ".safetensors"
+SUFFIXES = (SAFETENSORS, ".pt", ".pth", ".tar")
 CONTAINERS = ("state_dict", "model")
 BATCH_COUNT = ".num_batches_tracked"
 SHOWN = 3
@@ -19,12 +22,12 @@ SHOWN = 3
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def read_weights(place: str) -> dict[str, Tensor]:
+def read_weights(place: str | Path, containers: Sequence[str] = CONTAINERS) -> dict[str, Tensor]:
     """Read the state dict of a .safetensors, .pt, .pth or .tar file; the last three hold no code.
 
     Args:
-        place: the file, or a folder with one such file. The state dict may stand alone or under
-            "state_dict" or "model".
+        place: the file, or a folder with one such file.
+        containers: entries that may hold the state dict, the first found wins; it may stand alone.
 
     Returns:
         Its tensors on the CPU, by the names of the file; what is no tensor is left out.
@@ -33,26 +36,17 @@ def read_weights(place: str) -> dict[str, Tensor]:
         ValueError: there is no such file, it cannot be read, or it holds no state dict.
     """
     path = _weights_file(Path(place))
-    try:
-        loaded = load_file(path) if path.suffix == SUFFIXES[0] else _load_pickle(path)
-    except Exception as error:  # a damaged pickle can raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ValueError(
-            f"expected a file of weights alone in {path}, which cannot be read ({reason}); "
-            "download it again"
-        ) from error
-    for container in CONTAINERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(container), Mapping):
-            loaded = loaded[container]
-            break
-    tensors = (
-        {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
-        if isinstance(loaded, Mapping)
-        else {}
-    )
+    if path.suffix == SAFETENSORS:
+        return reading("weights", str(path), lambda: load_file(path))
+    loaded = load_pickle(path)
+    if isinstance(loaded, Mapping):
+        inner = (loaded.get(name) for name in containers)
+        loaded = next((state for state in inner if isinstance(state, Mapping)), loaded)
+    entries = loaded.items() if isinstance(loaded, Mapping) else ()
+    tensors = {name: value for name, value in entries if isinstance(value, Tensor)}
     if not tensors:
         raise ValueError(
-            f"expected a state dict in {path}, alone or under {' or '.join(CONTAINERS)}, got "
+            f"expected a state dict in {path}, alone or under {' or '.join(containers)}, got "
             f"{type(loaded).__name__} without tensors; pass the file its owners publish"
         )
     return tensors
@@ -82,7 +76,7 @@ def load_network(
         "missing": [name for name in expected if name not in state],
         "unknown": [name for name in state if name not in expected],
         "of another shape": [
-            name
+            f"{name} is {list(tensor.shape)} instead of {list(expected[name].shape)}"
             for name, tensor in state.items()
             if name in expected and tensor.shape != expected[name].shape
         ],
@@ -121,8 +115,3 @@ def _weights_file(place: Path) -> Path:
             f"expected a file that ends in {', '.join(SUFFIXES)}, got {place.name}; rename it"
         )
     return place
-
-
-def _load_pickle(path: Path) -> Any:
-    with torch.serialization.safe_globals([Namespace]):  # training options, in CRW's file
-        return torch.load(path, map_location="cpu", weights_only=True)
