@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vdit.models.backbones.adm_unet import AdmUNet
-from vdit.models.backbones.base import Backbone, Encoded, Noise
-from vdit.models.backbones.frame_backbone import collect_per_frame, refuse_conditions
+from vdit.models.backbones.base import Backbone, Encoded, Noise, refuse_conditions
+from vdit.models.backbones.frame_backbone import collect_per_frame
 from vdit.models.backbones.noise_schedules import DiffusionSchedule, draw_noise
 
 

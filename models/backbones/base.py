@@ -252,3 +252,13 @@ class TextToVideoBackbone(Backbone):
     @abstractmethod
     def encode_text(self, captions: Sequence[str] | Tensor) -> Tensor:
         """Compute the prompt [B, L, text_dim] of B sentences, or of token ids [B, L]."""
+
+
+def refuse_conditions(**conditions: object) -> None:
+    """Raise a ValueError that names the first condition that is not None."""
+    for name, condition in conditions.items():
+        if condition is not None:
+            raise ValueError(
+                f"expected {name}=None: this network takes none, got {type(condition).__name__}; "
+                f"leave `{name}` out"
+            )

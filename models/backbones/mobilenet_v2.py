@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from vdit.models.backbones.base import BlockInfo
-from vdit.models.backbones.frame_backbone import FrameBackbone, TappedNetwork
+from vdit.models.backbones.frame_backbone import ConvnetBackbone, TappedNetwork
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class InvertedResidual(nn.Module):
         return inputs + hidden if self.has_shortcut else hidden
 
 
-class MobileNetV2Backbone(FrameBackbone):
+class MobileNetV2Backbone(ConvnetBackbone):
     """Features of a frozen MobileNetV2, frame by frame.
 
     Blocks are the feature modules by index: "features0" (stride 2), 1 (2), 2 and 3 (4), 4 to 6 (8),

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdit.models.backbones.base import BlockInfo
-from vdit.models.backbones.frame_backbone import FrameBackbone, TappedNetwork
+from vdit.models.backbones.frame_backbone import ConvnetBackbone, TappedNetwork
 
 LastStages = Literal["strided", "dilated", "dense"]
 Padding = Literal["zeros", "reflect"]
@@ -143,7 +143,7 @@ class Bottleneck(nn.Module):
         return F.relu(self.bn3(self.conv3(hidden)) + self.downsample(inputs))
 
 
-class ResNetBackbone(FrameBackbone):
+class ResNetBackbone(ConvnetBackbone):
     """Features of a frozen ResNet, frame by frame; blocks "layer1".."layer4"."""
 
     def __init__(self, network: ResNet, frames_per_pass: int = 8) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from vdit.models.backbones.unet3d import collect
 from vdit.models.backbones.vision_encoder import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     RGB,
     VisionEncoder,
     resize_to_multiple,
     transformer_blocks,
 )
+from vdit.models.image_encoder import IMAGENET_MEAN, IMAGENET_STD
 
 Grid = tuple[int, int, int]
 
@@ -67,8 +67,12 @@ class TubeletEncoder(VisionEncoder):
     def resize(self, frames: Tensor) -> Tensor:
         return resize_to_multiple(frames, self.patch_size)
 
+    def compute(self, frames: Tensor, blocks: Sequence[str]) -> dict[str, Tensor]:
+        """See `VisionEncoder.compute`."""
+        return collect(self.walk(frames), blocks)
+
     def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """See `VisionEncoder.walk`; tokens are in the order time, row, column."""
+        """Yield (block, [B, T', C, h, w]) one by one; tokens are in the order time, row, column."""
         if self.repeat_frames:
             frames = frames.repeat_interleave(self.tubelet_size, dim=1)
         T, _, H, W = frames.shape[1:]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
 from vdit.models.backbones.base import BlockInfo
+from vdit.models.backbones.unet3d import collect
 from vdit.models.backbones.video_swin_network import VideoSwin
 from vdit.models.backbones.vision_encoder import VisionEncoder
 
@@ -39,8 +40,12 @@ class VideoSwinBackbone(VisionEncoder):
         self.blocks["last"] = self.blocks[f"stage{len(config.depths)}"]
         self.freeze()
 
+    def compute(self, frames: Tensor, blocks: Sequence[str]) -> dict[str, Tensor]:
+        """See `VisionEncoder.compute`."""
+        return collect(self.walk(frames), blocks)
+
     def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """See `VisionEncoder.walk`."""
+        """Yield (block, [B, T', C, h, w]) of normalized frames [B, T, 3, H, W], one by one."""
         hidden = self.network.patch_embed(frames.transpose(1, 2))
         for index, stage in enumerate(self.network.stages):
             for block in stage.blocks:

@@ -3,61 +3,57 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdit.models.backbones.base import Backbone, BlockInfo, Encoded, Noise
-from vdit.models.backbones.unet3d import collect
+from vdit.models.backbones.base import Backbone, BlockInfo, Encoded, Noise, refuse_conditions
+from vdit.models.image_encoder import IMAGENET_MEAN, IMAGENET_STD
 
 RGB = tuple[float, float, float]
-IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
-IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
 
 
 class VisionEncoder(Backbone):
-    """A network that takes normalized frames and nothing else.
+    """A network that takes normalized frames and nothing else: no text, image, timestep or noise.
 
     `encode` resizes and normalizes the frames; `extract` runs the network on them. Any height and
-    width works.
+    width works. Nothing is drawn, so that `generator` changes nothing.
 
     Args:
         mean: what is subtracted from R, G, B in 0..1.
         std: what they are divided by afterwards.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, mean: RGB = IMAGENET_MEAN, std: RGB = IMAGENET_STD) -> None:
         super().__init__()
-        for name, color in (("mean", mean), ("std", std)):
-            value = torch.tensor(color, dtype=torch.float32).view(3, 1, 1)
-            self.register_buffer(name, value, persistent=False)
+        self.mean = mean
+        self.std = std
 
     @abstractmethod
-    def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield (block, [B, T', C, h, w]) as soon as each is there; frames [B, T, 3, H, W]."""
+    def compute(self, frames: Tensor, blocks: Sequence[str]) -> dict[str, Tensor]:
+        """Run the network on normalized frames [B, T, 3, H, W] up to the last wanted block.
+
+        Returns:
+            block name -> [B, T', C, h, w].
+        """
 
     def resize(self, frames: Tensor) -> Tensor:
         """Bring frames [N, 3, H, W] in 0..1 to a size that the network takes."""
         return frames
 
-    def compute(self, frames: Tensor, blocks: Sequence[str]) -> dict[str, Tensor]:
-        """Run the network on normalized frames [B, T, 3, H, W] up to the last wanted block."""
-        return collect(self.walk(frames), blocks)
-
     def encode(self, video: Tensor) -> Encoded:
-        """Resize and normalize.
+        """Resize and normalize; the frames stand in `Encoded.latent_mean` in float32.
 
         Args:
             video: [B, T, 3, H, W] in 0..1.
         """
         self.check_video(video)
-        frames = self.resize(video.flatten(0, 1).to(self.mean))
-        normalized = ((frames - self.mean) / self.std).unflatten(0, video.shape[:2])
+        device = next(self.parameters()).device
+        frames = self.resize(video.flatten(0, 1).to(device, torch.float32))
+        mean, std = (frames.new_tensor(color).view(3, 1, 1) for color in (self.mean, self.std))
+        normalized = ((frames - mean) / std).unflatten(0, video.shape[:2])
         return Encoded(size=(video.shape[-2], video.shape[-1]), latent_mean=normalized)
 
     def extract(
@@ -71,14 +67,13 @@ class VisionEncoder(Backbone):
         noise: Noise | None = None,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """See `Backbone.extract`; timestep, text, image and noise must be None."""
+        """See `Backbone.extract`; timestep, text, image and noise must be None.
+
+        Raises:
+            ValueError: also where one of these is given.
+        """
         self.check_blocks(blocks)
-        conditions = {"timestep": timestep, "text": text, "image": image, "noise": noise}
-        for name, value in conditions.items():
-            if value is not None:
-                raise ValueError(
-                    f"expected {name}=None: this network sees the frames alone; leave {name} out"
-                )
+        refuse_conditions(timestep=timestep, text=text, image=image, noise=noise)
         if isinstance(video, Tensor):
             video = self.encode(video)
         self.check_video(video.latent_mean)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from vdit.models.backbones.unet3d import collect
-from vdit.models.backbones.vision_encoder import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    RGB,
-    VisionEncoder,
-    resize_to_multiple,
-    transformer_blocks,
-)
+from vdit.models.backbones.frame_backbone import FrameBackbone
+from vdit.models.backbones.vision_encoder import RGB, resize_to_multiple, transformer_blocks
+from vdit.models.image_encoder import IMAGENET_MEAN, IMAGENET_STD
 
 
-class VitBackbone(VisionEncoder):
+class VitBackbone(FrameBackbone):
     """Patch features of a plain vision transformer; frames do not see each other.
 
     Blocks: "block1".."blockN" (the residual stream after each layer) and "last" (after the final
@@ -38,8 +31,6 @@ class VitBackbone(VisionEncoder):
     ICLR 2024.
     """
 
-    temporal = False
-
     def __init__(
         self,
         network: Any,
@@ -47,9 +38,8 @@ class VitBackbone(VisionEncoder):
         std: RGB = IMAGENET_STD,
         frames_per_pass: int = 8,
     ) -> None:
-        super().__init__(mean, std)
+        super().__init__(mean, std, frames_per_pass)
         self.network = network
-        self.frames_per_pass = frames_per_pass
         config = network.config
         self.patch_size: int = config.patch_size
         self.blocks = transformer_blocks(
@@ -60,27 +50,15 @@ class VitBackbone(VisionEncoder):
     def resize(self, frames: Tensor) -> Tensor:
         return resize_to_multiple(frames, self.patch_size)
 
-    def compute(self, frames: Tensor, blocks: Sequence[str]) -> dict[str, Tensor]:
-        """See `VisionEncoder.compute`; a few frames at a time."""
-        chunks = frames.flatten(0, 1).split(self.frames_per_pass)
-        parts = [collect(self.walk(chunk[:, None]), blocks) for chunk in chunks]
-        return {
-            name: torch.cat([part[name] for part in parts]).view(
-                *frames.shape[:2], *parts[0][name].shape[2:]
-            )
-            for name in parts[0]
-        }
-
     def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """See `VisionEncoder.walk`; the patches are the last tokens of every class."""
-        B, T, _, H, W = frames.shape
-        h, w = H // self.patch_size, W // self.patch_size
+        """See `FrameBackbone.walk`; the patches are the last tokens of every class."""
+        h, w = (side // self.patch_size for side in frames.shape[-2:])
 
         def fold(tokens: Tensor) -> Tensor:
-            """Tokens [B * T, prefix + h * w, C] -> [B, T, C, h, w]; the prefix is dropped."""
-            return tokens[:, -h * w :].transpose(1, 2).reshape(B, T, -1, h, w)
+            """Tokens [N, prefix + h * w, C] -> [N, C, h, w]; the prefix is dropped."""
+            return tokens[:, -h * w :].transpose(1, 2).unflatten(2, (h, w))
 
-        hidden = _embed(self.network.embeddings, frames.flatten(0, 1))
+        hidden = _embed(self.network.embeddings, frames)
         for index, layer in enumerate(_layers(self.network)):
             hidden = layer(hidden)
             yield f"block{index + 1}", fold(hidden)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vdit.models.backbones.tubelet_encoder import Grid, TubeletEncoder
-from vdit.models.backbones.vision_encoder import IMAGENET_MEAN, IMAGENET_STD, RGB
+from vdit.models.backbones.vision_encoder import RGB
+from vdit.models.image_encoder import IMAGENET_MEAN, IMAGENET_STD
 
 
 class VJepa2Backbone(TubeletEncoder):

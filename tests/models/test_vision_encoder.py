@@ -110,7 +110,7 @@ def test_half_precision(backbone, video):
 @pytest.mark.parametrize("name", ["timestep", "text", "image", "noise"])
 def test_conditions_are_refused(backbone, video, name):
     value = 5 if name == "timestep" else torch.zeros(2, 7, 16)
-    with pytest.raises(ValueError, match=f"expected {name}=None: this network sees the frames"):
+    with pytest.raises(ValueError, match=f"expected {name}=None: this network takes none"):
         backbone.extract(video, blocks=["last"], **{name: value})
 
 
