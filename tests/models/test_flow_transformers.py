@@ -1,21 +1,9 @@
 """What every diffusion transformer promises, on tiny random networks."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
-
-def load_beside(name):
-    """A module of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TINY = load_beside("tiny_transformers").TINY
+from tests.models.tiny_transformers import TINY
 
 
 @pytest.fixture(params=TINY)

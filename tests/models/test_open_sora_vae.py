@@ -1,29 +1,16 @@
 """The video encoder of Open-Sora 1.2 against its equations, and what its backbone makes of it."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.models import tiny_transformers as tiny
 from vdit.models.backbones.open_sora import timestep_shift
 from vdit.models.backbones.open_sora_vae import (
     CausalConvolution,
     OpenSoraVideoEncoder,
     TemporalVae,
 )
-
-
-def load_beside(name):
-    """A module of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = load_beside("tiny_transformers")
 
 
 @pytest.fixture

@@ -1,26 +1,13 @@
 """Stable Diffusion 3 against the library's own forward, and what an image model promises."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from diffusers import SD3Transformer2DModel
 
+from tests.models import tiny_transformers as tiny
 from vdit.models.backbones.base import BlockInfo
 from vdit.models.backbones.noise_schedules import FlowSchedule
 from vdit.models.backbones.sd3 import SD3Backbone, SD3Prompt
-
-
-def load_beside(name):
-    """A module of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = load_beside("tiny_transformers")
 
 
 @pytest.fixture

@@ -1,25 +1,14 @@
 """STDiT3 against its equations, written a second time, slowly and on plain tensors."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
+from tests.models import tiny_transformers as tiny
 from vdit.models.backbones.base import BlockInfo
 from vdit.models.backbones.stdit3 import STDiT3, STDiT3Config
 
-
-def load_beside(name):
-    """A module of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = load_beside("tiny_transformers")
 C, HEADS, DIM = 16, 2, 8
 SIZE = (48, 32)  # of the video, for latents of 6 x 4
 

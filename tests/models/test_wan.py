@@ -1,25 +1,12 @@
 """Wan 2.1 against the library's own forward, and what a causal clip encoder promises."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
+from tests.models import tiny_transformers as tiny
 from vdit.models.backbones.base import BlockInfo
 from vdit.models.backbones.wan import WanBackbone
-
-
-def load_beside(name):
-    """A module of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = load_beside("tiny_transformers")
 
 
 @pytest.fixture

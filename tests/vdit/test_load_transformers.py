@@ -1,8 +1,5 @@
 """Diffusion transformers come back from folders in the layout of their releases."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
@@ -17,21 +14,11 @@ from transformers import (
     UMT5EncoderModel,
 )
 
+from tests.models import tiny_transformers as tiny
 from vdit.backbone_loading import open_sora, sd3, wan
 from vdit.byte_tokenizers import clip_byte_tokenizer
 from vdit.models.backbones.open_sora_vae import OpenSoraVideoEncoder
 from vdit.models.backbones.stdit3 import STDiT3, STDiT3Config
-
-
-def load_tiny():
-    path = Path(__file__).parents[1] / "models" / "tiny_transformers.py"
-    spec = importlib.util.spec_from_file_location("tiny_transformers", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = load_tiny()
 
 
 def letters():
