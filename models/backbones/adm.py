@@ -78,8 +78,7 @@ class AdmBackbone(Backbone):
         encoded = self.encode(video) if isinstance(video, Tensor) else video
         frames = encoded.latent_mean
         if timestep is not None:
-            given = noise if noise is None or isinstance(noise, Tensor) else noise(frames)
-            frames = self.schedule.add_noise(frames, timestep, draw_noise(frames, given, generator))
+            frames = self.schedule.add_noise(frames, timestep, draw_noise(frames, noise, generator))
         told = 0 if timestep is None else self.schedule.condition(timestep)
         embed = self.unet.embed(told, self.label)
         walk = partial(self.unet.walk, embed=embed)

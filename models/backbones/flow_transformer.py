@@ -53,8 +53,6 @@ class FlowTransformerBackbone(Backbone):
         if timestep is None:
             return latents
         self.schedule.check(timestep)
-        if noise is not None and not isinstance(noise, Tensor):
-            noise = noise(latents)
         return self.schedule.add_noise(latents, timestep, draw_noise(latents, noise, generator))
 
     def prepare(

@@ -127,8 +127,7 @@ class LatentUnetBackbone(Backbone):
         if timestep is None:
             return latents
         self.schedule.check(timestep)
-        given = noise if noise is None or isinstance(noise, Tensor) else noise(latents)
-        return self.schedule.add_noise(latents, timestep, draw_noise(latents, given, generator))
+        return self.schedule.add_noise(latents, timestep, draw_noise(latents, noise, generator))
 
     def embed_time(self, timestep: float | None, count: int) -> Tensor:
         """Embed the noise level [count, C]; clean latents pass for the least noisy level."""

@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from vdit.models.backbones.base import Noise
+
 
 class NoiseSchedule(ABC):
     """How a family of networks mixes signal and noise, and what it tells the network about it.
@@ -155,16 +157,18 @@ class FlowSchedule(NoiseSchedule):
 
 def draw_noise(
     latents: Tensor,
-    noise: Tensor | None,
+    noise: Noise | None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Take the given noise, or draw it in float32.
+    """Take the given noise, or what a function makes of the latents, or draw it in float32.
 
     Raises:
         ValueError: its shape is not that of the latents.
     """
     if noise is None:
         return torch.randn(latents.shape, generator=generator, device=latents.device)
+    if not isinstance(noise, Tensor):
+        noise = noise(latents)
     if noise.shape != latents.shape:
         raise ValueError(
             f"expected noise of the latents' shape {list(latents.shape)}, got {list(noise.shape)}"
