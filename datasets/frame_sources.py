@@ -1,0 +1,142 @@
+"""Frames of a video as data sets store them: named pictures, or one video file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vdit.datasets.findings import Findings
+from vdit.video import open_video
+
+__all__ = ["PictureFrames", "VideoFrames", "picture_header"]
+
+_BROKEN_PICTURE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+def picture_header(path: Path) -> tuple[tuple[int, int], str]:
+    """Read (height, width) and Pillow's mode of a picture without decoding it.
+
+    Raises:
+        ValueError: there is no such file or it is no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return (picture.height, picture.width), picture.mode
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} does not exist; run `vdit data check`") from error
+    except _BROKEN_PICTURE as error:
+        raise ValueError(f"{path} cannot be read as a picture ({error}); copy it again") from error
+
+
+@dataclass(frozen=True)
+class PictureFrames:
+    """Listed pictures of one folder.
+
+    EXIF orientations are not applied: masks lie on the pixels as they are stored.
+
+    Attributes:
+        folder: of the pictures.
+        names: of the frames, without extension.
+        suffix: extension with its dot.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    suffix: str = ".jpg"
+
+    def path(self, index: int) -> Path:
+        return self.folder / f"{self.names[index]}{self.suffix}"
+
+    def size(self) -> tuple[int, int]:
+        return picture_header(self.path(0))[0]
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Decode frames; see `ReferringSample.frames`."""
+        height, width = self.size()
+        frames = np.empty((len(indices), height, width, 3), dtype=np.uint8)
+        for frame, index in zip(frames, indices, strict=True):
+            path = self.path(index)
+            (found_height, found_width), _ = picture_header(path)
+            if (found_height, found_width) != (height, width):
+                raise ValueError(
+                    f"{path} is {found_width}x{found_height}, but the first frame of its video is "
+                    f"{width}x{height}; restore the frames as published"
+                )
+            try:
+                with Image.open(path) as picture:
+                    frame[:] = np.asarray(picture.convert("RGB"))
+            except _BROKEN_PICTURE as error:
+                raise ValueError(f"{path} is damaged ({error}); copy it again") from error
+        return frames
+
+    def inspect(self, findings: Findings) -> int:
+        """Read the headers of all frames."""
+        size = None
+        num_found = 0
+        if not self.names:
+            findings.add("videos have no frames", self.folder)
+        for index in range(len(self.names)):
+            path = self.path(index)
+            if not path.is_file():
+                findings.add("frames are missing", path)
+                continue
+            num_found += 1
+            try:
+                found, _ = picture_header(path)
+            except ValueError:
+                findings.add("frames cannot be read as pictures", path)
+                continue
+            size = size or found
+            if found != size:
+                findings.add("frames differ in size from the first one of their video", path)
+        return num_found
+
+
+@dataclass(frozen=True)
+class VideoFrames:
+    """All frames of a video file, named by numbers from 1 in five digits."""
+
+    path: Path
+
+    @cached_property
+    def _shape(self) -> tuple[int, int, int]:
+        video = open_video(self.path)
+        return video.num_frames, video.height, video.width
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the frames; the first use decodes the file once to count them."""
+        return tuple(f"{number:05d}" for number in range(1, self._shape[0] + 1))
+
+    def size(self) -> tuple[int, int]:
+        return self._shape[1:]
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Decode the file from its start to the last wanted frame."""
+        wanted = set(indices)
+        last = max(wanted)
+        frames: dict[int, np.ndarray] = {}
+        for index, frame in enumerate(open_video(self.path)):
+            if index in wanted:
+                frames[index] = frame
+            if index >= last:
+                break
+        if len(frames) < len(wanted):
+            raise ValueError(f"{self.path} has no frame {last}; it is shorter than its labels say")
+        return np.stack([frames[index] for index in indices])
+
+    def inspect(self, findings: Findings) -> int:
+        """Decode the file once, which finds damage anywhere in it."""
+        if not self.path.is_file():
+            findings.add("videos are missing", self.path)
+            return 0
+        try:
+            return len(self.names)
+        except ValueError:
+            findings.add("videos cannot be decoded", self.path)
+            return 0
