@@ -53,6 +53,8 @@ class PictureFrames:
         return self.folder / f"{self.names[index]}{self.suffix}"
 
     def size(self) -> tuple[int, int]:
+        if not self.names:
+            raise ValueError(f"{self.folder} holds no frame, expected at least one; add its video")
         return picture_header(self.path(0))[0]
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
