@@ -106,8 +106,9 @@ def add_convert(commands: Commands) -> None:
 
 def add_data(commands: Commands) -> None:
     """Describe `vdit data`."""
-    data = commands.add_parser("data", help="render clips whose truth is known")
+    data = commands.add_parser("data", help="render clips whose truth is known; check data sets")
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_data_check(actions)
     parser = actions.add_parser("render", help="render clips, in the layout of a benchmark")
     parser.add_argument(
         "recipe", metavar="RECIPE", help="what to render; `list` says what there is"
@@ -323,6 +324,23 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         help="name, hub id or folder of a model (default: %(default)s)",
     )
     _add_device(parser, "of the frozen networks")
+
+
+def _add_data_check(actions: Commands) -> None:
+    parser = actions.add_parser(
+        "check",
+        help="what is there of a data set, and what is missing",
+        description="Look at every file that the lists of a data set name; exit code 2 if one is "
+        "missing or damaged. Nothing is downloaded.",
+    )
+    parser.add_argument(
+        "dataset", metavar="DATASET", help="such as ref-davis or mevis; a wrong name lists all"
+    )
+    parser.add_argument("root", metavar="ROOT", help="folder of the data set")
+    parser.add_argument(
+        "--split", metavar="S", help="part to look at (default: all whose lists are there)"
+    )
+    add_json(parser)
 
 
 def _add_backbone(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`vdit data`: render clips whose truth is known, in the layout of a benchmark."""
+"""`vdit data`: render clips in the layout of a benchmark, or check a data set on disk."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from vdit.commands import data_check
 from vdit.datasets.synthetic.clip import RenderedClip
 from vdit.datasets.synthetic.clips import RenderedClips
 from vdit.datasets.synthetic.recipes import RECIPES, make_scene
@@ -20,7 +21,10 @@ from vdit.datasets.synthetic.writers.records import NamedClips
 
 
 def run(arguments: Namespace) -> None:
-    """Run `vdit data render`, or list what it can do."""
+    """Run `vdit data check` or `vdit data render`, or list what the latter can do."""
+    if arguments.action == "check":
+        data_check.run(arguments)
+        return
     if arguments.recipe == "list":
         _list_recipes(arguments.json)
         return
