@@ -205,6 +205,7 @@ A2D = Benchmark(
     published=(
         "https://web.eecs.umich.edu/~jjcorso/r/a2d/",
         "https://kgavrilyuk.github.io/publication/actor_action/",
+        "https://github.com/mttr2021/MTTR",  # the lists of samples
     ),
     inspect=_inspect,
 )

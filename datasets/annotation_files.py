@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ListedVideo", "read_json", "read_meta_expressions", "read_text"]
+__all__ = [
+    "ListedVideo",
+    "read_json",
+    "read_meta_expressions",
+    "read_meta_objects",
+    "read_text",
+]
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,24 @@ def read_meta_expressions(path: Path) -> dict[str, ListedVideo]:
     if not isinstance(videos, dict) or not videos:
         raise ValueError(f'{path} lists no video under "videos", expected at least one')
     return {name: _read_video(path, name, entry) for name, entry in videos.items()}
+
+
+def read_meta_objects(path: Path) -> dict[str, set[str]]:
+    """Read which objects each video has from a meta.json.
+
+    The file is {"videos": {video: {"objects": {obj_id: ...}}}}.
+
+    Raises:
+        ValueError: the file cannot be read or has another form.
+    """
+    try:
+        videos = read_json(path, dict)["videos"].items()
+        return {name: set(entry["objects"]) for name, entry in videos}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path} has not the form {{"videos": {{video: {{"objects": ...}}}}}}; download it '
+            "again"
+        ) from error
 
 
 def _read_video(path: Path, name: str, entry: Any) -> ListedVideo:

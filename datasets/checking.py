@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vdit.datasets.findings import Findings, Problem
 from vdit.datasets.referring import FrameSource, MaskSource, ReferringDataset, ReferringSample
 
-__all__ = ["Benchmark", "CheckReport", "SplitReport", "check"]
+__all__ = ["Benchmark", "CheckReport", "SplitReport", "check", "note_unlisted_objects"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,26 @@ def check(benchmark: Benchmark, root: Path, split: str | None = None) -> CheckRe
     absent = [name for name in benchmark.splits if name not in present and name not in wanted]
     reports = {name: _check_split(benchmark, root, name) for name in wanted}
     return CheckReport(benchmark.name, root, benchmark.published, reports, absent)
+
+
+def note_unlisted_objects(
+    listed: Mapping[str, Set[str]], source: str, dataset: ReferringDataset, findings: Findings
+) -> None:
+    """Note expressions of objects that another file of the data set does not know.
+
+    Args:
+        listed: video -> ids of its objects.
+        source: name of that file.
+        dataset: the expressions.
+        findings: takes the notes.
+    """
+    for sample in dataset:
+        for object_id in sample.object_ids or ():
+            if str(object_id) not in listed.get(sample.video, ()):
+                findings.add(
+                    f"expressions name objects that {source} does not list",
+                    f"{sample.video}/{sample.expression}: object {object_id}",
+                )
 
 
 def _check_split(benchmark: Benchmark, root: Path, split: str) -> SplitReport:

@@ -156,6 +156,7 @@ JHMDB = Benchmark(
     published=(
         "http://jhmdb.is.tue.mpg.de",
         "https://kgavrilyuk.github.io/publication/actor_action/",
+        "https://github.com/mttr2021/MTTR",  # the lists of samples
     ),
     counts={"test": {"published": (928, 2784)}},
 )

@@ -24,8 +24,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vdit.datasets.annotation_files import read_meta_expressions, read_text
-from vdit.datasets.checking import Benchmark
+from vdit.datasets.annotation_files import (
+    read_json,
+    read_meta_expressions,
+    read_meta_objects,
+    read_text,
+)
+from vdit.datasets.checking import Benchmark, note_unlisted_objects
+from vdit.datasets.findings import Findings
 from vdit.datasets.frame_sources import PictureFrames
 from vdit.datasets.mask_sources import LabelPictures
 from vdit.datasets.ref_youtube_vos import read_object_id
@@ -199,6 +205,22 @@ def _make_samples(
     ]
 
 
+def _inspect(root: Path, split: str, dataset: ReferringDataset, findings: Findings) -> list[str]:
+    """Compare obj_ids with those of meta.json, or davis_semantics.json where nothing was moved."""
+    if _converted_list(root, split).exists():
+        path = root / split / "meta.json"
+        listed = read_meta_objects(path) if path.exists() else None
+    else:
+        path = root / "DAVIS" / "davis_semantics.json"
+        listed = None
+        if path.exists():
+            listed = {video: set(objects) for video, objects in read_json(path, dict).items()}
+    if listed is None:
+        return [f"{path} is not there; nothing needs it"]
+    note_unlisted_objects(listed, path.name, dataset, findings)
+    return []
+
+
 REF_DAVIS = Benchmark(
     name=_NAME,
     splits=_SPLITS,
@@ -210,4 +232,5 @@ REF_DAVIS = Benchmark(
         "video-segmentation/video-object-segmentation-with-language-referring-expressions",
     ),
     counts={"train": {"published": (60, None)}, "valid": {"published": (30, 244)}},
+    inspect=_inspect,
 )

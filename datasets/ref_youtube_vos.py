@@ -14,8 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vdit.datasets.annotation_files import ListedVideo, read_json, read_meta_expressions
-from vdit.datasets.checking import Benchmark
+from vdit.datasets.annotation_files import (
+    ListedVideo,
+    read_meta_expressions,
+    read_meta_objects,
+)
+from vdit.datasets.checking import Benchmark, note_unlisted_objects
 from vdit.datasets.findings import Findings
 from vdit.datasets.frame_sources import PictureFrames
 from vdit.datasets.mask_sources import LabelPictures
@@ -113,15 +117,7 @@ def _inspect(root: Path, split: str, dataset: ReferringDataset, findings: Findin
         return []
     if not path.exists():
         return [f"{path} is not there; nothing needs it"]
-    videos = read_json(path, dict).get("videos", {})
-    for sample in dataset:
-        objects = videos.get(sample.video, {}).get("objects", {})
-        for object_id in sample.object_ids or ():
-            if str(object_id) not in objects:
-                findings.add(
-                    "expressions name objects that meta.json does not list",
-                    f"{sample.video}/{sample.expression}: object {object_id}",
-                )
+    note_unlisted_objects(read_meta_objects(path), path.name, dataset, findings)
     return []
 
 

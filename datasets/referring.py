@@ -131,11 +131,12 @@ class ReferringSample:
         if indices is None and self.labelled is not None:
             indices = self.labelled
         positions = self._positions(indices)
-        unlabelled = set(positions) - set(self.labelled or positions)
+        labelled = positions if self.labelled is None else self.labelled
+        unlabelled = set(positions) - set(labelled)
         if unlabelled:
             raise ValueError(
                 f"{self.video} has no mask for frame {min(unlabelled)}, only for "
-                f"{list(self.labelled or ())}; ask for these"
+                f"{list(labelled)}; ask for these"
             )
         if not self.object_ids:
             return np.zeros((0, len(positions), *self.size), dtype=bool)

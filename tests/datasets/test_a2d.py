@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 
@@ -74,6 +75,19 @@ def test_mistakes(rows):
         read_a2d(rows, "valid")
     with pytest.raises(ValueError, match=r"train_annotations\.json does not exist"):
         read_a2d(rows, "train")
+
+
+@pytest.mark.assets
+def test_real_sentences(assets, tmp_path):
+    table = assets / "refer" / "refvos_a2d" / "A2D_RE_categorization.csv"
+    with table.open(encoding="utf-8") as file:
+        real = list(csv.DictReader(file, delimiter=";"))
+    rows = [[row["ref_exp"], row["video_id"], 1, int(row["instance_id"])] for row in real]
+    list_of(tmp_path).write_text(json.dumps(rows))
+    dataset = read_a2d(tmp_path, "test")
+    assert len(dataset) == len(real) > 100
+    assert dataset.find("-7EE9T3Z0qk", "f_1_i_1").text == "baby girl sitting on the couch"
+    assert all(sample.caption and sample.caption == sample.caption.lower() for sample in dataset)
 
 
 @pytest.mark.optional

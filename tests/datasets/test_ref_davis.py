@@ -155,6 +155,24 @@ def test_broken_lists(tree, damage, sentence):
     assert sentence in problem_of(tree).first[0]
 
 
+def test_objects_that_no_other_file_knows(clip, tree, tmp_path):
+    write_ref_davis_converted([("s1", clip)], tmp_path / "converted")
+    path = tmp_path / "converted" / "valid" / "meta.json"
+    path.write_text(path.read_text().replace('"2": {', '"9": {'))
+    semantics = tree / "DAVIS" / "davis_semantics.json"
+    semantics.write_text(semantics.read_text().replace('"2": ', '"9": '))
+    for root, count in ((tree, 8), (tmp_path / "converted", 4)):
+        problem = problem_of(root)
+        assert problem.what.startswith("expressions name objects that")
+        assert (problem.count, problem.first[0]) == (count, "s1/4: object 2")
+    semantics.unlink()
+    report = check(REF_DAVIS, tree)
+    assert report.is_complete
+    assert "davis_semantics.json is not there" in report.splits["valid"].notes[0]
+    path.write_text('{"videos": 3}')
+    assert "has not the form" in problem_of(tmp_path / "converted").first[0]
+
+
 def test_converted_expressions_must_come_in_fours(clip, tmp_path):
     write_ref_davis_converted([("s", clip)], tmp_path, "train")
     path = tmp_path / "meta_expressions/train/meta_expressions.json"
