@@ -145,7 +145,7 @@ def _read_row(path: Path, split: str, row: Any) -> ReferringSample:
 
 
 def _below_root(path: str) -> str:
-    return path.replace("\\", "/").rpartition(_ROOT_OF_AUTHORS)[2]
+    return path.rpartition(_ROOT_OF_AUTHORS)[2]
 
 
 JHMDB = Benchmark(

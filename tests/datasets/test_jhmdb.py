@@ -52,7 +52,7 @@ def test_samples_are_called_as_in_the_truth(tree):
     assert found == {image["id"] for image in truth["images"]}
 
 
-@pytest.mark.parametrize("prefix", ["/home/someone/jhmdb_sentences", "D:\\jhmdb_sentences"])
+@pytest.mark.parametrize("prefix", ["/home/someone/jhmdb_sentences", "jhmdb/jhmdb_sentences"])
 def test_paths_of_the_authors(tree, prefix, clip):
     def move(row):
         paths = [path.replace("./jhmdb_sentences", prefix) for path in row[1:3]]
