@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vdit.models.backbones.base import Backbone, BlockInfo, Encoded, Noise
+from vdit.models.backbones.latents import Posterior, draw_latents
 from vdit.models.backbones.noise_schedules import FlowSchedule, draw_noise
-
-Posterior = Literal["sample", "mean"]
 
 
 class FlowTransformerBackbone(Backbone):
@@ -35,11 +34,14 @@ class FlowTransformerBackbone(Backbone):
 
     def sample_latents(self, encoded: Encoded, generator: torch.Generator | None = None) -> Tensor:
         """Draw scaled latents [B, T', C, h, w] in float32 from the posterior (or take its mean)."""
-        mean = encoded.latent_mean
-        if self.posterior == "sample" and encoded.latent_logvar is not None:
-            noise = draw_noise(mean, encoded.posterior_noise, generator)
-            mean = mean + torch.exp(0.5 * encoded.latent_logvar) * noise
-        return self.scale_latents(mean)
+        latents = draw_latents(
+            encoded.latent_mean,
+            encoded.latent_logvar,
+            self.posterior,
+            encoded.posterior_noise,
+            generator,
+        )
+        return self.scale_latents(latents)
 
     def noisy_latents(
         self,

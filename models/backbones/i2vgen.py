@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vdit.models.backbones.base import Encoded, Noise
 from vdit.models.backbones.clip_images import crop_to_square, normalize_for_clip
-from vdit.models.backbones.latent_unet import Posterior, PromptedUnetBackbone
+from vdit.models.backbones.latent_unet import PromptedUnetBackbone
+from vdit.models.backbones.latents import Posterior, draw_latents
 from vdit.models.backbones.noise_schedules import DiffusionSchedule
 from vdit.models.backbones.unet3d import collect
 from vdit.models.backbones.unet_walk import ImageLayers, walk_unet
@@ -156,7 +157,8 @@ class I2VGenBackbone(PromptedUnetBackbone):
         if image is not None:
             self.check_image(image, encoded)
             mean, logvar = self.encode_images(image)
-            first, embedding = self._sample(mean, logvar, None, generator), self.embed_image(image)
+            drawn = draw_latents(mean, logvar, self.posterior, generator=generator)
+            first, embedding = drawn * self.vae.config.scaling_factor, self.embed_image(image)
         elif self.null_image == "zeros":
             first = torch.zeros_like(latents[:, 0])
             embedding = first.new_zeros(len(first), 1, self.text_dim)

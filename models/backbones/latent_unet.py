@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vdit.models.backbones.base import Backbone, BlockInfo, Encoded, Noise
+from vdit.models.backbones.base import Backbone, Encoded, Noise
+from vdit.models.backbones.latents import Posterior, draw_latents
 from vdit.models.backbones.noise_schedules import NoiseSchedule, draw_noise
-
-Posterior = Literal["sample", "mean"]
+from vdit.models.backbones.prompts import prompt_per_frame, tokenize
+from vdit.models.backbones.unet_walk import unet_blocks
 
 
 class LatentUnetBackbone(Backbone):
@@ -42,7 +43,7 @@ class LatentUnetBackbone(Backbone):
         self.posterior = posterior
         self.frames_per_pass = frames_per_pass
         self.size_multiple = 2 ** (len(vae.config.block_out_channels) - 1)
-        self.blocks = _block_table(unet.config, self.size_multiple)
+        self.blocks = unet_blocks(unet.config.block_out_channels, self.size_multiple)
         self.text_dim: int = unet.config.cross_attention_dim
         self.latent_channels: int = vae.config.latent_channels
 
@@ -85,21 +86,14 @@ class LatentUnetBackbone(Backbone):
 
     def sample_latents(self, encoded: Encoded, generator: torch.Generator | None = None) -> Tensor:
         """Draw scaled latents [B, T, C, h, w] in float32 from the posterior (or take its mean)."""
-        assert encoded.latent_logvar is not None  # `encode` has made it
-        return self._sample(
-            encoded.latent_mean, encoded.latent_logvar, encoded.posterior_noise, generator
+        latents = draw_latents(
+            encoded.latent_mean,
+            encoded.latent_logvar,
+            self.posterior,
+            encoded.posterior_noise,
+            generator,
         )
-
-    def _sample(
-        self,
-        mean: Tensor,
-        logvar: Tensor,
-        noise: Tensor | None,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        if self.posterior == "sample":
-            mean = mean + torch.exp(0.5 * logvar) * draw_noise(mean, noise, generator)
-        return mean * self.vae.config.scaling_factor
+        return latents * self.vae.config.scaling_factor
 
     def check_image(self, image: Tensor, encoded: Encoded) -> None:
         """Raise a ValueError unless there is one image a clip, of the clip's size."""
@@ -137,27 +131,6 @@ class LatentUnetBackbone(Backbone):
         )
         return self.unet.time_embedding(self.unet.time_proj(time).to(self.unet.dtype))
 
-    # ---- prompts -------------------------------------------------------------------------------
-
-    def per_frame(self, text: Tensor, B: int, T: int) -> Tensor:
-        """Bring a prompt [B, L, C] or [B, T, L, C] to [B * T, L, C], clip-major.
-
-        Raises:
-            ValueError: it has another shape.
-        """
-        expected = (B,) if text.ndim == 3 else (B, T)
-        if (
-            text.ndim not in (3, 4)
-            or text.shape[:-2] != expected
-            or text.shape[-1] != self.text_dim
-        ):
-            raise ValueError(
-                f"expected text [{B}, L, {self.text_dim}] or [{B}, {T}, L, {self.text_dim}], "
-                f"got {list(text.shape)}"
-            )
-        text = text.to(self.unet.dtype)
-        return text.repeat_interleave(T, dim=0) if text.ndim == 3 else text.flatten(0, 1)
-
 
 class PromptedUnetBackbone(LatentUnetBackbone):
     """A UNet on latents with a CLIP text tower.
@@ -184,13 +157,7 @@ class PromptedUnetBackbone(LatentUnetBackbone):
 
     def tokenize(self, captions: Sequence[str]) -> Tensor:
         """Turn captions into [B, L] token ids, padded and cut to the tower's length."""
-        return self.tokenizer(
-            list(captions),
-            padding="max_length",
-            truncation=True,
-            max_length=self.text_encoder.config.max_position_embeddings,
-            return_tensors="pt",
-        ).input_ids
+        return tokenize(self.tokenizer, self.text_encoder, captions)
 
     def encode_text(self, captions: Sequence[str] | Tensor) -> Tensor:
         """Compute [B, L, C] states of the text tower after its last norm.
@@ -208,17 +175,4 @@ class PromptedUnetBackbone(LatentUnetBackbone):
         """Give every frame its prompt, [B * T, L, C]; None is the empty sentence."""
         if text is None:
             text = self.encode_text([""]).expand(B, -1, -1)
-        return self.per_frame(text, B, T)
-
-
-def _block_table(unet: Any, stride: int) -> dict[str, BlockInfo]:
-    """Channels and strides of every block, from the configuration and the VAE's stride."""
-    channels = list(unet.block_out_channels)
-    last = len(channels) - 1
-    table = {"in": BlockInfo(channels[0], stride)}
-    for i, width in enumerate(channels):
-        table[f"down{i}"] = BlockInfo(width, stride * 2 ** min(i + 1, last))
-    table["mid"] = BlockInfo(channels[-1], stride * 2**last)
-    for i, width in enumerate(reversed(channels)):
-        table[f"up{i}"] = BlockInfo(width, stride * 2 ** max(last - i - 1, 0))
-    return table
+        return prompt_per_frame(text, B, T, self.text_dim, self.unet.dtype)

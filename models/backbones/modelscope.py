@@ -15,12 +15,14 @@ from vdit.models.backbones.base import (
     StartedPass,
     TextToVideoBackbone,
 )
+from vdit.models.backbones.latents import Posterior, draw_latents
+from vdit.models.backbones.prompts import prompt_per_frame, tokenize
 from vdit.models.backbones.unet3d import collect, run_stem, walk_unet3d
+from vdit.models.backbones.unet_walk import unet_blocks
 from vdit.models.image_encoder import ClipImageEncoder, imagenet_round_trip, to_uint8
 
 VAE_BLOCK = "vae4"
 VAE_STRIDE = 4
-Posterior = Literal["sample", "mean"]
 
 
 class ModelScopeBackbone(TextToVideoBackbone):
@@ -126,13 +128,7 @@ class ModelScopeBackbone(TextToVideoBackbone):
 
     def tokenize(self, captions: Sequence[str]) -> Tensor:
         """Turn captions into [B, L] token ids, padded and cut to the tower's length."""
-        return self.tokenizer(
-            list(captions),
-            padding="max_length",
-            truncation=True,
-            max_length=self.text_encoder.config.max_position_embeddings,
-            return_tensors="pt",
-        ).input_ids
+        return tokenize(self.tokenizer, self.text_encoder, captions)
 
     def encode_text(self, captions: Sequence[str] | Tensor) -> Tensor:
         """Compute [B, L, C] states of the text tower after its last norm.
@@ -209,14 +205,14 @@ class ModelScopeBackbone(TextToVideoBackbone):
 
     def sample_latents(self, encoded: Encoded, generator: torch.Generator | None = None) -> Tensor:
         """Draw scaled latents [B, T, C, h, w] in float32 from the posterior (or take its mean)."""
-        mean = encoded.latent_mean
-        if self.posterior == "sample":
-            assert encoded.latent_logvar is not None  # `encode` has made it
-            noise = encoded.posterior_noise
-            if noise is None:
-                noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-            mean = mean + torch.exp(0.5 * encoded.latent_logvar) * noise
-        return mean * self.vae.config.scaling_factor
+        latents = draw_latents(
+            encoded.latent_mean,
+            encoded.latent_logvar,
+            self.posterior,
+            encoded.posterior_noise,
+            generator,
+        )
+        return latents * self.vae.config.scaling_factor
 
     def add_noise(
         self,
@@ -249,18 +245,7 @@ class ModelScopeBackbone(TextToVideoBackbone):
         """Bring the prompt to [B * T, L, C], clip-major."""
         if text is None:
             text = self.encode_text([""]).expand(B, -1, -1)
-        expected = (B,) if text.ndim == 3 else (B, T)
-        if (
-            text.ndim not in (3, 4)
-            or text.shape[:-2] != expected
-            or text.shape[-1] != self.text_dim
-        ):
-            raise ValueError(
-                f"expected text [{B}, L, {self.text_dim}] or [{B}, {T}, L, {self.text_dim}], "
-                f"got {list(text.shape)}"
-            )
-        text = text.to(self.unet.dtype)
-        return text.repeat_interleave(T, dim=0) if text.ndim == 3 else text.flatten(0, 1)
+        return prompt_per_frame(text, B, T, self.text_dim, self.unet.dtype)
 
 
 class _EncodedFrames(NamedTuple):
@@ -279,15 +264,5 @@ def _join(chunks: list[Tensor], video: Tensor) -> Tensor:
 
 def _block_table(unet: Any, vae: Any) -> dict[str, BlockInfo]:
     """Channels and strides of every block, from the configurations."""
-    channels = list(unet.block_out_channels)
-    last = len(channels) - 1
-    table = {
-        VAE_BLOCK: BlockInfo(vae.block_out_channels[2], VAE_STRIDE),
-        "in": BlockInfo(channels[0], 8),
-    }
-    for i, width in enumerate(channels):
-        table[f"down{i}"] = BlockInfo(width, 8 * 2 ** min(i + 1, last))
-    table["mid"] = BlockInfo(channels[-1], 8 * 2**last)
-    for i, width in enumerate(reversed(channels)):
-        table[f"up{i}"] = BlockInfo(width, 8 * 2 ** max(last - i - 1, 0))
-    return table
+    skip = BlockInfo(vae.block_out_channels[2], VAE_STRIDE)
+    return {VAE_BLOCK: skip, **unet_blocks(unet.block_out_channels, 8)}

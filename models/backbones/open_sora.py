@@ -11,9 +11,9 @@ from torch import Tensor
 from vdit.models.backbones.base import Encoded, Noise
 from vdit.models.backbones.flow_transformer import (
     FlowTransformerBackbone,
-    Posterior,
     block_table,
 )
+from vdit.models.backbones.latents import Posterior
 from vdit.models.backbones.open_sora_vae import OpenSoraVideoEncoder
 from vdit.models.backbones.stdit3 import STDiT3
 from vdit.models.backbones.unet3d import collect

@@ -12,9 +12,10 @@ from torch import Tensor
 from vdit.models.backbones.base import Encoded, Noise
 from vdit.models.backbones.flow_transformer import (
     FlowTransformerBackbone,
-    Posterior,
     block_table,
 )
+from vdit.models.backbones.latents import Posterior
+from vdit.models.backbones.prompts import prompt_per_frame
 from vdit.models.backbones.unet3d import collect
 
 
@@ -144,17 +145,7 @@ class SD3Backbone(FlowTransformerBackbone):
         """Bring the token states to [B * T, L, C], clip-major."""
         if text is None:
             return self.null_tokens.expand(B * T, -1, -1)
-        expected = (B,) if text.ndim == 3 else (B, T)
-        if (
-            text.ndim not in (3, 4)
-            or text.shape[:-2] != expected
-            or text.shape[-1] != self.text_dim
-        ):
-            raise ValueError(
-                f"expected text [{B}, L, {self.text_dim}] or [{B}, {T}, L, {self.text_dim}], "
-                f"got {list(text.shape)}"
-            )
-        return text.repeat_interleave(T, dim=0) if text.ndim == 3 else text.flatten(0, 1)
+        return prompt_per_frame(text, B, T, self.text_dim, text.dtype)
 
     def _pooled(self, pooled: Tensor | None, B: int, T: int) -> Tensor:
         """Bring the pooled states to [B * T, P]."""

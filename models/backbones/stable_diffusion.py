@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from vdit.models.backbones.base import Encoded, Noise
-from vdit.models.backbones.latent_unet import Posterior, PromptedUnetBackbone
+from vdit.models.backbones.latent_unet import PromptedUnetBackbone
+from vdit.models.backbones.latents import Posterior
 from vdit.models.backbones.noise_schedules import DiffusionSchedule
 from vdit.models.backbones.unet3d import collect
 from vdit.models.backbones.unet_walk import ImageLayers, walk_unet

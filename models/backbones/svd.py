@@ -10,8 +10,10 @@ from torch import Tensor
 
 from vdit.models.backbones.base import Encoded, Noise
 from vdit.models.backbones.clip_images import normalize_for_clip, squeeze_to_square
-from vdit.models.backbones.latent_unet import LatentUnetBackbone, Posterior
+from vdit.models.backbones.latent_unet import LatentUnetBackbone
+from vdit.models.backbones.latents import Posterior
 from vdit.models.backbones.noise_schedules import EdmSchedule, draw_noise
+from vdit.models.backbones.prompts import prompt_per_frame
 from vdit.models.backbones.unet3d import collect
 from vdit.models.backbones.unet_walk import walk_unet
 
@@ -95,7 +97,7 @@ class SvdBackbone(LatentUnetBackbone):
         sample = torch.cat([noisy, image_latents[:, None].expand_as(noisy)], dim=2)
         entry = self.unet.conv_in(sample.flatten(0, 1).to(self.unet.dtype))
         time_embed = self._condition(timestep, B).repeat_interleave(T, dim=0)
-        context = self.per_frame(text, B, T)
+        context = prompt_per_frame(text, B, T, self.text_dim, self.unet.dtype)
         layers: SpatioTemporalLayers | SpatialLayers
         if self.temporal:
             layers = SpatioTemporalLayers(time_embed, context, T)

@@ -7,11 +7,13 @@ stops.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from vdit.models.backbones.base import BlockInfo
 
 
 class UnetLayers(Protocol):
@@ -90,3 +92,20 @@ def walk_unet(unet: Any, entry: Tensor, layers: UnetLayers) -> Iterator[tuple[st
 def _layer(layers: UnetLayers, block: Any, index: int, hidden: Tensor) -> Tensor:
     hidden = layers.convolve(block, index, hidden)
     return layers.attend(block, index, hidden) if hasattr(block, "attentions") else hidden
+
+
+def unet_blocks(widths: Sequence[int], stride: int) -> dict[str, BlockInfo]:
+    """Tell the channels and strides of the blocks that `walk_unet` yields.
+
+    Args:
+        widths: `block_out_channels` of the UNet.
+        stride: pixels that one cell of the latents spans.
+    """
+    last = len(widths) - 1
+    table = {"in": BlockInfo(widths[0], stride)}
+    for i, width in enumerate(widths):
+        table[f"down{i}"] = BlockInfo(width, stride * 2 ** min(i + 1, last))
+    table["mid"] = BlockInfo(widths[-1], stride * 2**last)
+    for i, width in enumerate(reversed(widths)):
+        table[f"up{i}"] = BlockInfo(width, stride * 2 ** max(last - i - 1, 0))
+    return table

@@ -11,7 +11,7 @@ from huggingface_hub import hf_hub_download
 from torch import Tensor
 
 from vdit.backbone_loading.weight_files import load_network, read_weights
-from vdit.models.backbones.flow_transformer import Posterior
+from vdit.models.backbones.latents import Posterior
 from vdit.models.backbones.open_sora import OpenSoraBackbone
 from vdit.models.backbones.open_sora_vae import OpenSoraVideoEncoder
 from vdit.models.backbones.stdit3 import RotaryFrequencies, STDiT3, STDiT3Config

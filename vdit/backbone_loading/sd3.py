@@ -13,7 +13,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-from vdit.models.backbones.flow_transformer import Posterior
+from vdit.models.backbones.latents import Posterior
 from vdit.models.backbones.sd3 import SD3Backbone, SD3Prompt
 from vdit.network_loading import reading
 

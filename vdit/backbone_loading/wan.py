@@ -7,7 +7,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 
-from vdit.models.backbones.flow_transformer import Posterior
+from vdit.models.backbones.latents import Posterior
 from vdit.models.backbones.wan import WanBackbone
 from vdit.network_loading import reading
 
