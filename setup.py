@@ -145,6 +145,7 @@ class BuildOrWarn(BuildExtension):
             self.extensions = []
 
     def build_extension(self, extension: Extension) -> None:
+        """Compile one library; without `_C_cuda` the others are still installed."""
         if not extension.name.endswith("_cuda"):
             return super().build_extension(extension)
         target = Path(self.get_ext_fullpath(extension.name))

@@ -72,16 +72,13 @@ Tensor ms_deform_attn_cpu(const Tensor& value, const std::vector<int64_t>& spati
                           const Tensor& sampling_locations, const Tensor& attention_weights) {
   const Inputs inputs(value, spatial_shapes, sampling_locations, attention_weights);
   const Problem& problem = inputs.problem;
-  Tensor out = torch::stable::new_empty(
-      inputs.value, {problem.batch, problem.queries, problem.heads * problem.channels});
-  const Forward arrays{inputs.value.const_data_ptr(), inputs.locations.const_data_ptr(),
-                       inputs.weights.const_data_ptr(), out.mutable_data_ptr()};
+  const Output out(inputs);
   const int64_t samples = problem.heads * problem.num_levels * problem.points;
   const auto kernel = cpu_kernels().forward[inputs.dtype];
   torch::stable::parallel_for(
       0, problem.batch * problem.queries, 1 + kSamplesPerThread / std::max<int64_t>(samples, 1),
-      [&](int64_t begin, int64_t end) { kernel(problem, arrays, begin, end); });
-  return out;
+      [&](int64_t begin, int64_t end) { kernel(problem, out.arrays, begin, end); });
+  return out.tensor;
 }
 
 std::tuple<Tensor, Tensor, Tensor> ms_deform_attn_backward_cpu(
@@ -89,31 +86,16 @@ std::tuple<Tensor, Tensor, Tensor> ms_deform_attn_backward_cpu(
     const Tensor& sampling_locations, const Tensor& attention_weights,
     const std::vector<bool>& output_mask) {
   const Inputs inputs(value, spatial_shapes, sampling_locations, attention_weights);
-  const Tensor grads = inputs.like_output(grad_out);
-  const bool value_wanted = output_mask.at(0);
-  const bool locations_wanted = output_mask.at(1);
-  const bool weights_wanted = output_mask.at(2);
-  Tensor grad_value = value_wanted ? zeros_like(inputs.value) : unwanted(inputs.value);
-  Tensor grad_locations =
-      locations_wanted ? torch::stable::empty_like(inputs.locations) : unwanted(inputs.locations);
-  Tensor grad_weights =
-      weights_wanted ? torch::stable::empty_like(inputs.weights) : unwanted(inputs.weights);
-  const Backward arrays{grads.const_data_ptr(),
-                        inputs.value.const_data_ptr(),
-                        inputs.locations.const_data_ptr(),
-                        inputs.weights.const_data_ptr(),
-                        value_wanted ? grad_value.mutable_data_ptr() : nullptr,
-                        locations_wanted ? grad_locations.mutable_data_ptr() : nullptr,
-                        weights_wanted ? grad_weights.mutable_data_ptr() : nullptr};
+  const Gradients gradients(inputs, grad_out, output_mask, zeros_like);
   const std::vector<Share> shares = cut(inputs.problem, torch::stable::get_num_threads());
   const auto kernel = cpu_kernels().backward[inputs.dtype];
   torch::stable::parallel_for(0, static_cast<int64_t>(shares.size()), 1,
                               [&](int64_t begin, int64_t end) {
                                 for (int64_t i = begin; i < end; ++i) {
-                                  kernel(inputs.problem, arrays, shares[i]);
+                                  kernel(inputs.problem, gradients.arrays, shares[i]);
                                 }
                               });
-  return {grad_value, grad_locations, grad_weights};
+  return {gradients.value, gradients.locations, gradients.weights};
 }
 
 std::string cpu_capability() { return cpu_kernels().capability; }

@@ -46,13 +46,9 @@ void run(const Inputs& inputs, bool is_aligned, const Arrays& arrays) {
 Tensor ms_deform_attn_cuda(const Tensor& value, const std::vector<int64_t>& spatial_shapes,
                            const Tensor& sampling_locations, const Tensor& attention_weights) {
   const Inputs inputs(value, spatial_shapes, sampling_locations, attention_weights);
-  const Problem& problem = inputs.problem;
-  Tensor out = torch::stable::new_empty(
-      inputs.value, {problem.batch, problem.queries, problem.heads * problem.channels});
-  const Forward arrays{inputs.value.const_data_ptr(), inputs.locations.const_data_ptr(),
-                       inputs.weights.const_data_ptr(), out.mutable_data_ptr()};
-  run(inputs, are_aligned({arrays.value, arrays.out}), arrays);
-  return out;
+  const Output out(inputs);
+  run(inputs, are_aligned({out.arrays.value, out.arrays.out}), out.arrays);
+  return out.tensor;
 }
 
 std::tuple<Tensor, Tensor, Tensor> ms_deform_attn_backward_cuda(
@@ -60,30 +56,15 @@ std::tuple<Tensor, Tensor, Tensor> ms_deform_attn_backward_cuda(
     const Tensor& sampling_locations, const Tensor& attention_weights,
     const std::vector<bool>& output_mask) {
   const Inputs inputs(value, spatial_shapes, sampling_locations, attention_weights);
-  const Tensor grads = inputs.like_output(grad_out);
-  const bool value_wanted = output_mask.at(0);
-  const bool locations_wanted = output_mask.at(1);
-  const bool weights_wanted = output_mask.at(2);
   // 16-bit gradients are summed in float, then rounded once.
-  Tensor grad_value = value_wanted
-                          ? torch::stable::new_zeros(inputs.value, inputs.value.sizes(), inputs.wide)
-                          : unwanted(inputs.value);
-  Tensor grad_locations =
-      locations_wanted ? torch::stable::empty_like(inputs.locations) : unwanted(inputs.locations);
-  Tensor grad_weights =
-      weights_wanted ? torch::stable::empty_like(inputs.weights) : unwanted(inputs.weights);
-  const Backward arrays{grads.const_data_ptr(),
-                        inputs.value.const_data_ptr(),
-                        inputs.locations.const_data_ptr(),
-                        inputs.weights.const_data_ptr(),
-                        value_wanted ? grad_value.mutable_data_ptr() : nullptr,
-                        locations_wanted ? grad_locations.mutable_data_ptr() : nullptr,
-                        weights_wanted ? grad_weights.mutable_data_ptr() : nullptr};
+  const Gradients gradients(inputs, grad_out, output_mask, [&](const Tensor& value) {
+    return torch::stable::new_zeros(value, value.sizes(), inputs.wide);
+  });
+  const Backward& arrays = gradients.arrays;
   run(inputs, are_aligned({arrays.grad_out, arrays.value, arrays.grad_value}), arrays);
-  if (value_wanted && inputs.wide != inputs.value.scalar_type()) {
-    grad_value = torch::stable::to(grad_value, inputs.value.scalar_type());
-  }
-  return {grad_value, grad_locations, grad_weights};
+  const bool is_wide = arrays.grad_value == nullptr || inputs.wide == value.scalar_type();
+  return {is_wide ? gradients.value : torch::stable::to(gradients.value, value.scalar_type()),
+          gradients.locations, gradients.weights};
 }
 
 }  // namespace

@@ -94,9 +94,46 @@ struct Inputs {
   }
 };
 
-// A gradient that was not asked for is an empty tensor of one axis.
-inline torch::stable::Tensor unwanted(const torch::stable::Tensor& like) {
-  return torch::stable::new_empty(like, {0});
-}
+// The result of a forward pass, and the arrays of the pass.
+struct Output {
+  torch::stable::Tensor tensor;
+  Forward arrays;
+
+  explicit Output(const Inputs& inputs)
+      : tensor(torch::stable::new_empty(inputs.value,
+                                        {inputs.problem.batch, inputs.problem.queries,
+                                         inputs.problem.heads * inputs.problem.channels})),
+        arrays{inputs.value.const_data_ptr(), inputs.locations.const_data_ptr(),
+               inputs.weights.const_data_ptr(), tensor.mutable_data_ptr()} {}
+};
+
+// The results of a backward pass, and the arrays of the pass. A gradient that was not asked for is
+// an empty tensor of one axis. `zeros` makes the gradient of value like a tensor.
+struct Gradients {
+  torch::stable::Tensor grad_out, value, locations, weights;
+  Backward arrays;
+
+  template <typename Zeros>
+  Gradients(const Inputs& inputs, const torch::stable::Tensor& any_grad_out,
+            const std::vector<bool>& wanted, Zeros&& zeros)
+      : grad_out(inputs.like_output(any_grad_out)),
+        value(wanted.at(0) ? zeros(inputs.value) : unwanted(inputs.value)),
+        locations(wanted.at(1) ? torch::stable::empty_like(inputs.locations)
+                               : unwanted(inputs.locations)),
+        weights(wanted.at(2) ? torch::stable::empty_like(inputs.weights)
+                             : unwanted(inputs.weights)),
+        arrays{grad_out.const_data_ptr(),
+               inputs.value.const_data_ptr(),
+               inputs.locations.const_data_ptr(),
+               inputs.weights.const_data_ptr(),
+               wanted[0] ? value.mutable_data_ptr() : nullptr,
+               wanted[1] ? locations.mutable_data_ptr() : nullptr,
+               wanted[2] ? weights.mutable_data_ptr() : nullptr} {}
+
+ private:
+  static torch::stable::Tensor unwanted(const torch::stable::Tensor& like) {
+    return torch::stable::new_empty(like, {0});
+  }
+};
 
 }  // namespace vdit
