@@ -43,6 +43,7 @@ PACKAGES = [
     "vdit",
     "vdit.backbone_loading",
     "vdit.benchmarking",
+    "vdit.command_parsers",
     "vdit.commands",
     "vdit.datasets",
     "vdit.datasets.synthetic",

@@ -13,17 +13,15 @@ import sys
 from collections.abc import Sequence
 
 from vdit import __version__
-from vdit.command_parsers import (
-    add_bench,
-    add_convert,
-    add_data,
-    add_demo,
-    add_features,
-    add_json,
-    add_propagate,
-    add_segment,
-    add_train,
-)
+from vdit.command_parsers.bench import add_bench
+from vdit.command_parsers.convert import add_convert
+from vdit.command_parsers.data import add_data
+from vdit.command_parsers.demo import add_demo
+from vdit.command_parsers.features import add_features
+from vdit.command_parsers.propagate import add_propagate
+from vdit.command_parsers.segment import add_segment
+from vdit.command_parsers.shared import add_json
+from vdit.command_parsers.train import add_train
 
 USER_ERROR = 2
 INTERRUPTED = 130
