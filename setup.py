@@ -78,13 +78,16 @@ REQUIRED = [
 ]
 EXTRAS = {
     "openclip": ["open-clip-torch>=3.3"],
-    "probing": ["scikit-learn>=1.5"],
+    "probing": ["matplotlib>=3.9", "peft>=0.18"],
     "track": ["motmetrics>=1.4"],
     "web": ["gradio>=6"],
     "log": ["tensorboard>=2.19"],
     "mmcv": ["mmcv>=2.2"],
     "detectron2": [],  # on no registry: install it from its repository
-    "dev": "pytest pytest-xdist pytest-timeout pytest-cov hypothesis ruff mypy ninja".split(),
+    "dev": (
+        "pytest pytest-xdist pytest-timeout pytest-cov hypothesis ruff mypy ninja "
+        "matplotlib peft tensorboard"
+    ).split(),
 }
 # The C interface of torch 2.11, which later versions keep.
 STABLE_ABI = [("TORCH_TARGET_VERSION", "0x020b000000000000")]
