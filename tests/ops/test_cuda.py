@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from tests.ops.comparison import TOLERANCES, assert_close, gradients
 from vdit.ops import extension_status, ms_deform_attn
 from vdit.ops.ms_deform_attn_reference import ms_deform_attn_reference
 
@@ -13,12 +14,6 @@ pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
-TOLERANCES = {
-    torch.float64: (1e-12, 1e-12),
-    torch.float32: (2e-5, 1e-4),
-    torch.bfloat16: (1e-2, 1e-4),
-    torch.float16: (1e-3, 1e-4),
-}
 PROBLEMS = [
     {},
     {"shapes": ((1, 1),), "points": 1, "channels": 1, "heads": 1},
@@ -34,17 +29,6 @@ def on_device(inputs):
         item.detach().cuda().requires_grad_() if isinstance(item, torch.Tensor) else item
         for item in inputs
     ]
-
-
-def gradients(function, inputs, grad_out):
-    value, shapes, locations, weights = inputs
-    out = function(value, shapes, locations, weights)
-    return out.detach(), *torch.autograd.grad(out, (value, locations, weights), grad_out)
-
-
-def assert_close(actual, expected, tolerance):
-    bound = tolerance * max(1.0, float(expected.abs().max()))
-    torch.testing.assert_close(actual.cpu(), expected.cpu(), rtol=0, atol=bound)
 
 
 def test_kernels_are_compiled():

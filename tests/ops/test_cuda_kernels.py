@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.ops.comparison import TOLERANCES, assert_close
 from vdit.ops.ms_deform_attn_reference import (
     ms_deform_attn_reference,
     ms_deform_attn_reference_backward,
@@ -94,19 +95,6 @@ def backward(emulator, inputs, grad_out, mask=(True, True, True), is_aligned=Tru
 
 def detached(inputs):
     return [item.detach() if isinstance(item, torch.Tensor) else item for item in inputs]
-
-
-def assert_close(actual, expected, tolerance):
-    bound = tolerance * max(1.0, float(expected.abs().max()))
-    torch.testing.assert_close(actual, expected, rtol=0, atol=bound)
-
-
-TOLERANCES = {
-    torch.float64: (1e-12, 1e-12),
-    torch.float32: (2e-5, 1e-4),
-    torch.bfloat16: (1e-2, 1e-4),
-    torch.float16: (1e-3, 1e-4),
-}
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8, 16, 30, 32, 64, 72, 160])

@@ -10,19 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.ops.comparison import TOLERANCES, assert_close, gradients
 from vdit.ops import ms_deform_attn
 from vdit.ops.ms_deform_attn_reference import (
     ms_deform_attn_reference,
     ms_deform_attn_reference_backward,
 )
 
-# dtype -> (of the output and the gradient of value, of the float32 or float64 gradients)
-TOLERANCES = {
-    torch.float64: (1e-12, 1e-12),
-    torch.float32: (2e-5, 1e-4),
-    torch.bfloat16: (1e-2, 1e-4),
-    torch.float16: (1e-3, 1e-4),
-}
 DTYPES = pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda dtype: str(dtype)[6:])
 PROBLEMS = [
     {},
@@ -30,20 +24,6 @@ PROBLEMS = [
     {"shapes": ((1, 7), (5, 1), (3, 3)), "points": 3, "channels": 33},
     {"shapes": ((6, 9), (3, 5), (2, 3), (1, 2)), "channels": 32, "heads": 2, "queries": 70},
 ]
-
-
-def gradients(function, inputs, grad_out):
-    value, shapes, locations, weights = inputs
-    out = function(value, shapes, locations, weights)
-    return out, *torch.autograd.grad(out, (value, locations, weights), grad_out)
-
-
-def assert_close(actual, expected, tolerance):
-    """Compare up to a share of the largest expected number."""
-    assert actual.dtype == expected.dtype
-    assert actual.shape == expected.shape
-    bound = tolerance * max(1.0, float(expected.detach().abs().max())) if expected.numel() else 0.0
-    torch.testing.assert_close(actual, expected, rtol=0, atol=bound)
 
 
 def by_loops(value, shapes, locations, weights):
