@@ -103,12 +103,28 @@ inline Lanes<float, VDIT_LANES> load<float, VDIT_LANES, BFloat16>(const BFloat16
 template <>
 inline Lanes<float, VDIT_LANES> load<float, VDIT_LANES, Half>(const Half* source) {
 #if VDIT_LANES == 16
-  return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source)));
+  return _mm512_maskz_cvtph_ps(
+      0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source)));
 #else
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)));
 #endif
 }
 #endif
+
+// The lanes where the mask is all bits, zero where it is none, whatever the lanes hold.
+template <typename Acc, int W>
+inline Lanes<Acc, W> keep(Lanes<Acc, W> lanes, int32_t mask) {
+  if constexpr (W == 1) {
+    return mask ? lanes : Acc(0);
+  } else {
+    typedef int32_t Bits __attribute__((vector_size(sizeof(lanes))));
+    Bits bits;
+    __builtin_memcpy(&bits, &lanes, sizeof(bits));
+    bits &= mask;
+    __builtin_memcpy(&lanes, &bits, sizeof(bits));
+    return lanes;
+  }
+}
 
 template <typename Acc, int W, typename T>
 inline void store(Lanes<Acc, W> lanes, T* target) {
