@@ -20,16 +20,34 @@ class Target:
         masks: [N, T, H, W] bool, padded like the video.
         valid: [N, T] bool, True where the object is in the frame.
         size: (height, width) of the unpadded frame in pixels.
+        labelled: [T] bool, True where the truth of a frame is known; None = in all of them. In the
+            other frames boxes are zero, masks are empty and nothing is valid, which says nothing
+            about the objects: a loss takes `select_frames` of both sides.
     """
 
     boxes_cxcywh: Tensor
     masks: Tensor
     valid: Tensor
     size: tuple[int, int]
+    labelled: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Target:
         return Target(
-            self.boxes_cxcywh.to(device), self.masks.to(device), self.valid.to(device), self.size
+            self.boxes_cxcywh.to(device),
+            self.masks.to(device),
+            self.valid.to(device),
+            self.size,
+            None if self.labelled is None else self.labelled.to(device),
+        )
+
+    def select_frames(self, frames: Tensor) -> Target:
+        """The same objects in some frames only; `frames` are [T'] indices."""
+        return Target(
+            self.boxes_cxcywh[:, frames],
+            self.masks[:, frames],
+            self.valid[:, frames],
+            self.size,
+            None if self.labelled is None else self.labelled[frames],
         )
 
 
