@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vdit.datasets.findings import Findings
 from vdit.video import open_video
@@ -31,6 +31,22 @@ def picture_header(path: Path) -> tuple[tuple[int, int], str]:
         raise ValueError(f"{path} does not exist; run `vdit data check`") from error
     except _BROKEN_PICTURE as error:
         raise ValueError(f"{path} cannot be read as a picture ({error}); copy it again") from error
+
+
+def _decode(path: Path) -> Image.Image:
+    """Decode a picture to RGB."""
+    try:
+        with Image.open(path) as picture:
+            if picture.mode == "RGB":
+                picture.load()
+                return picture
+            return picture.convert("RGB")
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} does not exist; run `vdit data check`") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} cannot be read as a picture ({error}); copy it again") from error
+    except _BROKEN_PICTURE as error:
+        raise ValueError(f"{path} is damaged ({error}); copy it again") from error
 
 
 @dataclass(frozen=True)
@@ -57,24 +73,25 @@ class PictureFrames:
             raise ValueError(f"{self.folder} holds no frame, expected at least one; add its video")
         return picture_header(self.path(0))[0]
 
+    def pictures(self, indices: Sequence[int]) -> list[Image.Image]:
+        """Decode each wanted frame once; see `ReferringSample.pictures`."""
+        decoded: dict[int, Image.Image] = {}
+        expected = None
+        for index in indices:
+            if index not in decoded:
+                decoded[index] = picture = _decode(self.path(index))
+                expected = expected or (picture.size if index == 0 else self.size()[::-1])
+                if picture.size != expected:
+                    raise ValueError(
+                        f"{self.path(index)} is {picture.width}x{picture.height}, but the first "
+                        f"frame of its video is {expected[0]}x{expected[1]}; restore the frames as "
+                        "published"
+                    )
+        return [decoded[index] for index in indices]
+
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Decode frames; see `ReferringSample.frames`."""
-        height, width = self.size()
-        frames = np.empty((len(indices), height, width, 3), dtype=np.uint8)
-        for frame, index in zip(frames, indices, strict=True):
-            path = self.path(index)
-            (found_height, found_width), _ = picture_header(path)
-            if (found_height, found_width) != (height, width):
-                raise ValueError(
-                    f"{path} is {found_width}x{found_height}, but the first frame of its video is "
-                    f"{width}x{height}; restore the frames as published"
-                )
-            try:
-                with Image.open(path) as picture:
-                    frame[:] = np.asarray(picture.convert("RGB"))
-            except _BROKEN_PICTURE as error:
-                raise ValueError(f"{path} is damaged ({error}); copy it again") from error
-        return frames
+        return np.stack([np.asarray(picture) for picture in self.pictures(indices)])
 
     def inspect(self, findings: Findings) -> int:
         """Read the headers of all frames."""
@@ -131,6 +148,10 @@ class VideoFrames:
         if len(frames) < len(wanted):
             raise ValueError(f"{self.path} has no frame {last}; it is shorter than its labels say")
         return np.stack([frames[index] for index in indices])
+
+    def pictures(self, indices: Sequence[int]) -> list[Image.Image]:
+        """Decode frames; see `ReferringSample.pictures`."""
+        return [Image.fromarray(frame) for frame in self.read(indices)]
 
     def inspect(self, findings: Findings) -> int:
         """Decode the file once, which finds damage anywhere in it."""

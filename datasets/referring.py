@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, overload
 
 import numpy as np
+from PIL import Image
 
 from vdit.datasets.findings import Findings
 
@@ -28,6 +29,9 @@ class FrameSource(Protocol):
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames [T, H, W, 3] uint8 RGB at positions in `names`."""
+
+    def pictures(self, indices: Sequence[int]) -> list[Image.Image]:
+        """The same frames as Pillow holds them."""
 
     def inspect(self, findings: Findings) -> int:
         """Note what is missing or damaged; the number of frames that are there."""
@@ -108,6 +112,21 @@ class ReferringSample:
                 size than the first.
         """
         return self.frame_source.read(self._positions(indices))
+
+    def pictures(self, indices: Sequence[int] | None = None) -> list[Image.Image]:
+        """Decode frames and leave them in the form in which Pillow resizes them.
+
+        Args:
+            indices: positions in `frame_names`; None = all. A frame that is asked for twice may
+                be one object.
+
+        Returns:
+            T pictures in RGB of one size.
+
+        Raises:
+            ValueError: see `frames`.
+        """
+        return self.frame_source.pictures(self._positions(indices))
 
     def masks(self, indices: Sequence[int] | None = None) -> np.ndarray:
         """Decode the masks of the named objects.
