@@ -137,7 +137,10 @@ def transform_picture(picture: Image.Image, draw: GeometryDraw) -> Image.Image:
     if draw.flip and draw.flip_first:
         picture = _mirror(picture)
     if draw.window is not None and draw.crop_size is not None:
-        picture = _resize_window(picture, draw.crop_size, draw.window)
+        # Pillow can resize a box alone, but rounds its corners to float32, which changes pixels.
+        top, left = draw.window.top, draw.window.left
+        box = (left, top, left + draw.window.width, top + draw.window.height)
+        picture = _resize(picture, draw.crop_size).crop(box)
     picture = _resize(picture, draw.size)
     return _mirror(picture) if draw.flip and not draw.flip_first else picture
 
@@ -150,17 +153,6 @@ def _resize(picture: Image.Image, size: Size) -> Image.Image:
     if (picture.height, picture.width) == size:
         return picture
     return picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-
-
-def _resize_window(picture: Image.Image, size: Size, window: Window) -> Image.Image:
-    """Resize, then crop, without computing what is cut off."""
-    top, left, right = window.top, window.left, window.left + window.width
-    bottom = window.top + window.height
-    if (picture.height, picture.width) == size:
-        return picture.crop((left, top, right, bottom))
-    down, across = picture.height / size[0], picture.width / size[1]
-    box = (left * across, top * down, right * across, bottom * down)
-    return picture.resize((window.width, window.height), Image.Resampling.BILINEAR, box=box)
 
 
 def transform_masks(masks: np.ndarray, draw: GeometryDraw) -> np.ndarray:
