@@ -88,6 +88,7 @@ class ClipDataset(Dataset[ReferringClip]):
     def __getitem__(self, key: tuple[int, int]) -> ReferringClip:
         """Make the clip of (epoch, index), index in 0..len-1, the same whenever it is asked for."""
         epoch, index = key
+        self._check_index(index)
         return self.make_clip(index, np.random.default_rng((self.seed, epoch, index)))
 
     def make_clip(self, index: int, rng: np.random.Generator) -> ReferringClip:
@@ -98,10 +99,10 @@ class ClipDataset(Dataset[ReferringClip]):
             rng: source of all draws.
 
         Raises:
+            IndexError: there is no such item.
             ValueError: a file is missing or damaged, or no clip of 100 items shows an object.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"item {index} is not in a data set of {len(self)}")
+        self._check_index(index)
         for _ in range(_MOST_TRIES):
             number, anchor = self._items[index].tolist()
             clip = self._try_item(self.samples[number], anchor, rng)
@@ -112,6 +113,10 @@ class ClipDataset(Dataset[ReferringClip]):
             f"none of {_MOST_TRIES} clips of {self.samples[0].dataset} shows an object; look at "
             "its masks with `vdit data check`"
         )
+
+    def _check_index(self, index: int) -> None:
+        if not 0 <= index < len(self):
+            raise IndexError(f"item {index} is not in a data set of {len(self)}")
 
     def _try_item(
         self, sample: ReferringSample, anchor: int, rng: np.random.Generator
