@@ -19,11 +19,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from vdit.metrics.contours import Contour, contour_radius, match_contours
+from vdit.metrics.contours import (
+    contour_radius,
+    draw_outlines,
+    match_contours,
+)
+from vdit.metrics.similarity import contour_accuracy, region_and_contour, region_similarity
+
+__all__ = [
+    "VOID_LABEL",
+    "SequenceScores",
+    "contour_accuracy",
+    "region_and_contour",
+    "region_similarity",
+    "score_semi_supervised",
+    "score_unsupervised",
+    "statistics",
+    "summarize",
+]
 
 VOID_LABEL = 255
 
-Masks = NDArray[np.bool_]
 Labels = NDArray[np.integer]
 Floats = NDArray[np.float64]
 
@@ -47,69 +63,6 @@ class SequenceScores:
         """[N, 6]: J mean, recall, decay, then F mean, recall, decay, of each true object."""
         pairs = zip(self.region, self.contour, strict=True)
         return np.array([(*statistics(j), *statistics(f)) for j, f in pairs]).reshape(-1, 6)
-
-
-def region_similarity(target: Masks, prediction: Masks, void: Masks | None = None) -> Floats:
-    """Compute the region similarity J of one object in every frame.
-
-    Args:
-        target: [T, H, W] bool, the true mask.
-        prediction: [T, H, W] bool.
-        void: [T, H, W] bool, True where pixels do not count; None counts all.
-
-    Returns:
-        [T] float64 in 0..1; 1 where both masks are empty.
-
-    Raises:
-        ValueError: shapes differ, are not [T, H, W], or a dtype is not bool.
-
-    Reference: Perazzi et al., CVPR 2016, Sec. 4.
-
-    >>> region_similarity(np.ones((1, 2, 2), dtype=bool), np.eye(2, dtype=bool)[None])
-    array([0.5])
-    """
-    _check_masks(target, prediction, void)
-    scores = np.ones(len(target))
-    for t in range(len(target)):
-        counted = True if void is None else ~void[t]
-        union = np.count_nonzero((target[t] | prediction[t]) & counted)
-        if union:
-            scores[t] = np.count_nonzero(target[t] & prediction[t] & counted) / union
-    return scores
-
-
-def contour_accuracy(
-    target: Masks, prediction: Masks, void: Masks | None = None, bound_th: float = 0.008
-) -> Floats:
-    """Compute the contour accuracy F of one object in every frame.
-
-    Args:
-        target: [T, H, W] bool, the true mask.
-        prediction: [T, H, W] bool.
-        void: [T, H, W] bool, True where both masks are emptied before their contours are drawn.
-        bound_th: distance at which two contours still meet; below 1 a fraction of the frame's
-            diagonal, rounded up to whole pixels, from 1 on a number of pixels.
-
-    Returns:
-        [T] float64 in 0..1; 1 where both contours are empty, 0 where exactly one is.
-
-    Raises:
-        ValueError: shapes differ, are not [T, H, W], a dtype is not bool, or bound_th is negative.
-
-    Reference: Perazzi et al., CVPR 2016, Sec. 4.
-
-    >>> mask = np.eye(4, dtype=bool)[None]
-    >>> contour_accuracy(mask, mask)
-    array([1.])
-    """
-    _check_masks(target, prediction, void)
-    radius = contour_radius(target.shape[1], target.shape[2], bound_th)
-    scores = np.empty(len(target))
-    for t in range(len(target)):
-        counted = True if void is None else ~void[t]
-        true = Contour(target[t] & counted, radius)
-        scores[t] = match_contours(true, Contour(prediction[t] & counted, radius))
-    return scores
 
 
 def statistics(values: Floats, eight_bit_bins: bool = False) -> tuple[float, float, float]:
@@ -174,8 +127,9 @@ def score_semi_supervised(
     ids = np.arange(1, num_objects + 1)
     region, contour = np.empty((2, num_objects, len(target)))
     for k in ids:
-        region[k - 1] = region_similarity(target == k, prediction == k)
-        contour[k - 1] = contour_accuracy(target == k, prediction == k, bound_th=bound_th)
+        region[k - 1], contour[k - 1] = region_and_contour(
+            target == k, prediction == k, bound_th=bound_th
+        )
     return SequenceScores(region, contour, ids)
 
 
@@ -265,9 +219,11 @@ def _pairwise_contour(
     scores = np.empty((num_proposals, num_objects, len(target)))
     for t in range(len(target)):
         predicted = np.where(target[t] == VOID_LABEL, 0, prediction[t])
-        truth = [Contour(target[t] == k + 1, radius) for k in range(num_objects)]
-        for m in range(num_proposals):
-            proposal = Contour(predicted == m + 1, radius)
+        masks = [target[t] == k + 1 for k in range(num_objects)]
+        masks += [predicted == m + 1 for m in range(num_proposals)]
+        outlines = draw_outlines(masks, radius) if masks else []
+        truth, proposals = outlines[:num_objects], outlines[num_objects:]
+        for m, proposal in enumerate(proposals):
             scores[m, :, t] = [match_contours(true, proposal) for true in truth]
     return scores
 
@@ -279,15 +235,6 @@ def _mean_of_numbers(values: Floats) -> float:
 
 def _num_objects(target: Labels) -> int:
     return int(target[0].max(initial=0, where=target[0] != VOID_LABEL))
-
-
-def _check_masks(target: Masks, prediction: Masks, void: Masks | None) -> None:
-    void = target if void is None else void
-    for name, masks in {"target": target, "prediction": prediction, "void": void}.items():
-        if masks.dtype != np.bool_:
-            raise ValueError(f"expected {name} of dtype bool, got {masks.dtype}")
-        if masks.ndim != 3 or masks.shape != target.shape:
-            raise ValueError(f"expected {name} [T, H, W] as target {target.shape}: {masks.shape}")
 
 
 def _check_labels(target: Labels, prediction: Labels) -> None:
