@@ -63,6 +63,26 @@ class LabelPictures:
             masks[:, t] = labels[None] == ids
         return masks
 
+    def read_labels(self, indices: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+        """Decode all objects at once, and void.
+
+        Args:
+            indices: T positions in `names`.
+            size: (height, width) of the frames.
+
+        Returns:
+            [T, H, W] uint8, 0 = background, 255 = void, else the id of an object.
+
+        Raises:
+            ValueError: a picture is missing, damaged, of another size or no map of labels.
+        """
+        labels = np.empty((len(indices), *size), dtype=np.uint8)
+        for t, index in enumerate(indices):
+            found = self._read_labels(self.path(index))
+            expect_size(self.path(index), found.shape, size)
+            labels[t] = found
+        return labels
+
     def _read_labels(self, path: Path) -> np.ndarray:
         labels = read_mask_png(path)
         if _is_binary(path, labels):

@@ -17,6 +17,7 @@ from vdit.command_parsers.bench import add_bench
 from vdit.command_parsers.convert import add_convert
 from vdit.command_parsers.data import add_data
 from vdit.command_parsers.demo import add_demo
+from vdit.command_parsers.eval import add_eval
 from vdit.command_parsers.features import add_features
 from vdit.command_parsers.propagate import add_propagate
 from vdit.command_parsers.segment import add_segment
@@ -80,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_convert(commands)
     add_data(commands)
     add_train(commands)
+    add_eval(commands)
     add_features(commands)
     add_propagate(commands)
     add_bench(commands)

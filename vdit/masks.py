@@ -5,8 +5,10 @@ Axes: N objects, H x W pixels.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from vdit.atomic import replace_when_complete
 
 __all__ = [
     "davis_palette",
+    "decode_mask_png",
     "decode_rle",
     "encode_rle",
     "masks_to_boxes_xyxy",
@@ -205,13 +208,30 @@ def read_mask_png(path: str | os.PathLike[str]) -> np.ndarray:
         ValueError: there is no such file, it is no picture, or it is in color without a palette.
     """
     try:
-        with Image.open(path) as picture:
-            mode, labels = picture.mode, np.array(picture)
+        content = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise ValueError(f"mask {path} does not exist; check the path") from error
+    except OSError as error:
+        raise ValueError(f"mask {path} cannot be read ({error}); copy it again") from error
+    return decode_mask_png(content, str(path))
+
+
+def decode_mask_png(content: bytes, name: str) -> np.ndarray:
+    """Read the labels of a mask picture that is in memory, see `read_mask_png`.
+
+    Args:
+        content: of the file.
+        name: of the file, for messages.
+
+    Raises:
+        ValueError: it is no picture, or it is in color without a palette.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            mode, labels = picture.mode, np.array(picture)
     except _BROKEN_PICTURE as error:
         raise ValueError(
-            f"mask {path} cannot be read as a picture ({error}); write it again as a PNG"
+            f"mask {name} cannot be read as a picture ({error}); write it again as a PNG"
         ) from error
     if mode == "1":
         return labels.astype(np.uint8)
@@ -220,7 +240,7 @@ def read_mask_png(path: str | os.PathLike[str]) -> np.ndarray:
     if mode.startswith("I"):
         return labels.astype(np.uint16)
     raise ValueError(
-        f"mask {path} has the picture mode {mode}, expected labels in a palette or gray PNG; "
+        f"mask {name} has the picture mode {mode}, expected labels in a palette or gray PNG; "
         "convert its colors to labels first"
     )
 

@@ -41,6 +41,18 @@ def add_device(parser: argparse.ArgumentParser, whose: str) -> None:
     )
 
 
+def add_predictions(parser: argparse.ArgumentParser) -> None:
+    """Add a data set, its folder, and predictions of one of its splits."""
+    parser.add_argument(
+        "dataset", metavar="DATASET", help="such as ref-davis or mevis; a wrong name lists all"
+    )
+    parser.add_argument("--root", required=True, metavar="DIR", help="folder of the data set")
+    parser.add_argument(
+        "--predictions", required=True, metavar="DIR|ZIP", help="folder or archive of predictions"
+    )
+    parser.add_argument("--split", metavar="S", help="part of the data set (default: its usual)")
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add the flag that every command has."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

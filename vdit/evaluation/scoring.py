@@ -1,0 +1,87 @@
+"""Scores of a folder of predictions on any data set that can be scored here, by its name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vdit.datasets.davis import read_davis
+from vdit.datasets.referring_datasets import REFERRING_DATASETS
+from vdit.evaluation.execution import Execution
+from vdit.evaluation.label_scores import (
+    DAVIS_PROTOCOLS,
+    REF_DAVIS_PROTOCOLS,
+    evaluate_davis,
+    evaluate_ref_davis,
+)
+from vdit.evaluation.prediction_files import open_predictions
+from vdit.evaluation.prediction_layouts import RECORD_DATASETS
+from vdit.evaluation.record_scores import evaluate_records
+from vdit.evaluation.report import EvalReport
+from vdit.evaluation.sentence_scores import evaluate_sentences
+
+__all__ = ["DEFAULT_SPLITS", "evaluate"]
+
+_DAVIS = "davis"
+_PROTOCOLS = {_DAVIS: DAVIS_PROTOCOLS, "ref-davis": REF_DAVIS_PROTOCOLS}
+
+DEFAULT_SPLITS = {
+    "ref-youtube-vos": "train",
+    "ref-davis": "valid",
+    "mevis": "valid_u",
+    "a2d": "test",
+    "jhmdb": "test",
+    "refcoco": "val",
+    "refcoco+": "val",
+    "refcocog": "val",
+}
+"""The split with public truth that a data set is usually scored on."""
+
+
+def evaluate(
+    dataset: str,
+    root: str | os.PathLike[str],
+    predictions: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    protocol: str | None = None,
+    missing_as_empty: bool = False,
+    execution: Execution | None = None,
+) -> EvalReport:
+    """Score predictions against the truth of a data set.
+
+    Args:
+        dataset: "davis", or a name of REFERRING_DATASETS.
+        root: folder of the data set.
+        predictions: folder or zip, laid out as in `vdit.evaluation.prediction_layouts`.
+        split: part of the data set; None = that of DEFAULT_SPLITS, or see `read_davis`.
+        protocol: "released" or "strict" of Ref-DAVIS17, "semi-supervised", "unsupervised" or
+            "foreground" of DAVIS; None = the first. Other data sets have one way.
+        missing_as_empty: count missing predictions as empty instead of refusing.
+        execution: workers and progress; the default is this process.
+
+    Raises:
+        ValueError: an unknown data set, split or protocol; the truth is not public; predictions are
+            missing, damaged or of another size.
+    """
+    if dataset != _DAVIS and dataset not in REFERRING_DATASETS:
+        raise ValueError(
+            f"expected a data set among {_DAVIS}, {', '.join(REFERRING_DATASETS)}; got {dataset!r}"
+        )
+    protocols = _PROTOCOLS.get(dataset, ())
+    if protocol is not None and protocol not in protocols:
+        known = f"it has {', '.join(protocols)}" if protocols else "it has only one; leave it out"
+        raise ValueError(f"{dataset} has no protocol {protocol!r}, {known}")
+    protocol = protocol or next(iter(protocols), "")
+    files = open_predictions(predictions)
+    root = Path(root)
+    if dataset == _DAVIS:
+        year = 2016 if protocol == "foreground" else 2017
+        name, sequences = read_davis(root, split, year, unsupervised=protocol == "unsupervised")
+        return evaluate_davis(name, sequences, files, protocol, missing_as_empty, execution)
+    samples = REFERRING_DATASETS[dataset].read(root, split or DEFAULT_SPLITS[dataset])
+    if dataset == "ref-davis":
+        return evaluate_ref_davis(samples, files, protocol, missing_as_empty, execution)
+    if dataset in RECORD_DATASETS:
+        return evaluate_records(samples, files, missing_as_empty, execution)
+    return evaluate_sentences(samples, files, missing_as_empty, execution)
