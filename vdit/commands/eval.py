@@ -51,8 +51,8 @@ def lines(report: EvalReport) -> list[str]:
     """Say what was scored, and one line a metric in per cent."""
     protocol = f", protocol {report.protocol}" if report.protocol else ""
     found = [
-        f"{report.dataset} {report.split}{protocol}: {len(report.videos)} videos, "
-        f"{len(report.expressions)} rows"
+        f"{report.dataset} {report.split}{protocol}: {len(report.videos)} "
+        f"video{'s' * (len(report.videos) != 1)}, {len(report.expressions)} rows"
     ]
     width = max(len(name) for name in report.metrics)
     names = list(report.parts)
