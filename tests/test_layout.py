@@ -22,6 +22,8 @@ COMPOSERS = {
     "architectures",
     "model_spec",
     "tracks",
+    "clip_encoding",
+    "encoding_cache",
     "network_loading",
 }
 

@@ -28,6 +28,7 @@ class FramePrediction:
         boxes_xyxy: [P, 4] float in pixels around each mask; zeros where it is empty.
         query_masks: [P, Q, H, W] bool of every query, if they were asked for.
         query_scores: [P, Q] float in 0..1 likewise.
+        probabilities: [P, H, W] float in 0..1 of every pixel, if they were asked for.
     """
 
     index: int
@@ -39,6 +40,7 @@ class FramePrediction:
     boxes_xyxy: np.ndarray
     query_masks: np.ndarray | None = None
     query_scores: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
 
 
 class MaskSequence:

@@ -160,7 +160,10 @@ class ObjectTrack:
     ) -> None:
         """Keep what the next window needs of the frames that it shares with this one."""
         overlap = self.rules.overlap
-        if window.is_last or overlap == 0:
+        if window.is_last:
+            return
+        if overlap == 0:
+            self.slot = None  # nothing tells which query goes on
             return
         frames = slice(len(window.items) - overlap, None)
         queries = result.query_logits

@@ -26,16 +26,20 @@ class Window(Generic[Item]):
     is_last: bool
 
 
-def sliding_windows(items: Iterable[Item], size: int, overlap: int) -> Iterator[Window[Item]]:
+def sliding_windows(
+    items: Iterable[Item], size: int, overlap: int, move_last: bool = True
+) -> Iterator[Window[Item]]:
     """Cut a stream into windows of `size` items, each sharing `overlap` with the one before.
 
     A stream of at most `size` items is one window. The last window is moved back until it is full,
-    so it may share more. Two windows of items are held at most.
+    so it may share more; without `move_last` it is shorter. Two windows of items are held at most.
 
     >>> [w.items for w in sliding_windows(range(7), size=4, overlap=1)]
     [[0, 1, 2, 3], [3, 4, 5, 6]]
     >>> [w.items for w in sliding_windows(range(6), size=4, overlap=1)]
     [[0, 1, 2, 3], [2, 3, 4, 5]]
+    >>> [w.items for w in sliding_windows(range(6), size=4, overlap=1, move_last=False)]
+    [[0, 1, 2, 3], [3, 4, 5]]
     """
     stream = iter(items)
     current = _take(stream, size)
@@ -43,9 +47,9 @@ def sliding_windows(items: Iterable[Item], size: int, overlap: int) -> Iterator[
     while current:
         fresh = _take(stream, size - overlap) if len(current) == size else []
         yield Window(start, current, num_known, is_last=not fresh)
-        num_known = size - len(fresh)
-        start += len(fresh)
-        current = current[len(fresh) :] + fresh if fresh else []
+        num_known = size - len(fresh) if move_last else overlap
+        start += size - num_known
+        current = current[size - num_known :] + fresh if fresh else []
 
 
 def _take(stream: Iterator[Item], count: int) -> list[Item]:

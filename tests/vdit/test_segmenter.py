@@ -11,9 +11,11 @@ import torch
 from vdit import Prediction, ReferringSegmenter, SegmentOptions
 from vdit.architectures import MINI
 from vdit.build import assemble
+from vdit.clip_encoding import ClipEncoder
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render_frames
-from vdit.segmenter import resized_size
+from vdit.measure import Stopwatch
+from vdit.segment_frames import resized_size
 
 SMALL = {"short_side": 48}
 
@@ -103,10 +105,46 @@ def test_seeds_choose_the_latents_of_the_released_rule(mini_networks, clip):
 
 
 def test_latents_of_a_frame_do_not_depend_on_the_window(segmenter, clip):
-    video = torch.from_numpy(clip).permute(0, 3, 1, 2)[None, :, :, :48, :80].float() / 255
-    whole = segmenter._encode_frames(video, 0, seed=5).posterior_noise
-    part = segmenter._encode_frames(video[:, 3:], 3, seed=5).posterior_noise
+    encoder = ClipEncoder(segmenter.model, 48, None, seed=5, stopwatch=Stopwatch())
+    batch = encoder.batch(clip)
+    whole = encoder.encode(batch, range(7)).posterior_noise
+    part = encoder.encode(batch, range(3, 7), first=3).posterior_noise
     assert torch.equal(whole[:, 3:], part)
+
+
+def test_windows_without_overlap_are_clips_of_their_own(segmenter, clip):
+    """The rule of Ref-DAVIS17: each clip chooses its query, and the last one may be short."""
+    options = {"window": 3, "overlap": 0, "last_window": "short", **SMALL}
+    whole = segmenter.segment(clip, ["a dog"], **options)[0]
+    for start in (0, 3, 6):
+        part = segmenter.segment(clip[start : start + 3], ["a dog"], **SMALL)[0]
+        assert np.array_equal(whole.scores[start : start + 3], part.scores)
+        assert np.array_equal(whole.masks[start : start + 3], part.masks[:])
+
+
+def test_probabilities_on_request(segmenter, clip):
+    plain, asked = (
+        next(segmenter.stream(clip, ["a dog", "a cat"], keep_probabilities=keep, **SMALL))
+        for keep in (False, True)
+    )
+    assert plain.probabilities is None
+    assert asked.probabilities.shape == (2, 60, 81)
+    assert np.array_equal(asked.probabilities > 0.5, plain.masks)
+
+
+def test_one_frame_of_a_clip(segmenter, clip):
+    """The others are seen: the answer is that of the whole clip, and of no clip without them."""
+    options = SegmentOptions(**SMALL)
+    prompts = ["a dog", "the red ball"]
+    frame = segmenter.segment_frame(list(clip), range(7), 2, prompts, options)
+    whole = segmenter.segment(clip, prompts, options, keep_queries=True)
+    assert frame.query_masks.shape == (2, 5, 60, 81)
+    for p in range(2):
+        for q in range(5):
+            assert np.allclose(frame.query_scores[p, q], whole[p].queries[q].scores[2], atol=1e-6)
+            assert np.array_equal(frame.query_masks[p, q], whole[p].queries[q].masks[2])
+    alone = segmenter.segment_frame(list(clip[2:3]), [2], 0, prompts, options)
+    assert not np.array_equal(alone.query_scores, frame.query_scores)
 
 
 def test_queries_on_request(segmenter, clip):
@@ -158,6 +196,8 @@ def test_released_frame_sizes():
     assert resized_size(480, 854, 360) == (360, 640)
     assert resized_size(854, 480, 360) == (640, 360)
     assert resized_size(721, 1279, 360) == (360, 638)
+    assert resized_size(480, 1200, 360, 640) == (256, 640)
+    assert resized_size(480, 854, 360, 640) == (360, 640)
 
 
 def test_image_and_paths(segmenter, clip, tmp_path):
@@ -232,7 +272,7 @@ def frames(count):
 
 from vdit import segmenter as module
 count = int(sys.argv[1])
-module._frames_of = lambda video: (module.Frame(f"{i:05d}", f) for i, f in enumerate(frames(count)))
+module.frames_of = lambda video: (module.Frame(f"{i:05d}", f) for i, f in enumerate(frames(count)))
 model = ReferringSegmenter.from_pretrained("vdit-mini-random")
 for frame in model.stream(None, ["a", "b", "c", "d"], window=8, overlap=2, short_side=64):
     pass
