@@ -24,6 +24,7 @@ COMPOSERS = {
     "tracks",
     "clip_encoding",
     "encoding_cache",
+    "encoding_files",
     "network_loading",
 }
 

@@ -19,6 +19,7 @@ from vdit.command_parsers.data import add_data
 from vdit.command_parsers.demo import add_demo
 from vdit.command_parsers.eval import add_eval
 from vdit.command_parsers.features import add_features
+from vdit.command_parsers.infer import add_infer
 from vdit.command_parsers.propagate import add_propagate
 from vdit.command_parsers.segment import add_segment
 from vdit.command_parsers.shared import add_json
@@ -82,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_data(commands)
     add_train(commands)
     add_eval(commands)
+    add_infer(commands)
     add_features(commands)
     add_propagate(commands)
     add_bench(commands)

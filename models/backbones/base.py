@@ -184,6 +184,14 @@ class Backbone(nn.Module, ABC):
             ValueError: a block is unknown, or a shape does not fit.
         """
 
+    def encoding_weights(self) -> dict[str, Tensor]:
+        """Give every tensor that `encode` depends on, by name; all, unless a family knows better."""
+        return self.state_dict()
+
+    def encoding_settings(self) -> str:
+        """Describe what else `encode` depends on."""
+        return type(self).__name__
+
     def num_feature_frames(self, num_frames: int) -> int:
         """Give T' of a video of T frames."""
         return self.frame_offset + (num_frames - self.frame_offset) // self.frame_multiple

@@ -96,6 +96,21 @@ class ModelScopeBackbone(TextToVideoBackbone):
             else _join([part.tokens for part in parts], video),
         )
 
+    def encoding_weights(self) -> dict[str, Tensor]:
+        """See `Backbone.encoding_weights`: the VAE's encoder and the image tower."""
+        parts = {"encoder": self.vae.encoder, "quant_conv": self.vae.quant_conv}
+        if self.image_encoder is not None:
+            parts["image_encoder"] = self.image_encoder
+        return {
+            f"{part}.{name}": value
+            for part, module in parts.items()
+            for name, value in module.state_dict().items()
+        }
+
+    def encoding_settings(self) -> str:
+        """See `Backbone.encoding_settings`."""
+        return f"rounding={self.rounding}"
+
     def _encode_frames(self, frames: Tensor) -> _EncodedFrames:
         skip, moments = self.encode_vae((2 * frames - 1).to(self.vae.dtype))
         mean, logvar = moments.float().chunk(2, dim=1)

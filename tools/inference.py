@@ -1,0 +1,14 @@
+"""Predictions of a benchmark: `vdit infer` as a script, for torchrun.
+
+torchrun --nproc_per_node 8 tools/inference.py configs/infer/ref_youtube_vos.yaml --root data/rvos \
+    --model vdit-released --device cuda -o predictions
+"""
+
+from __future__ import annotations
+
+import sys
+
+from vdit.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["infer", *sys.argv[1:]]))

@@ -1,0 +1,128 @@
+"""`vdit infer`: predictions of a benchmark, in the layout of its server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from vdit.build import quiet_libraries, trained_names
+from vdit.commands.segment import check_device
+from vdit.datasets.referring import ReferringDataset
+from vdit.datasets.referring_datasets import REFERRING_DATASETS
+from vdit.evaluation.inference import InferenceReport, run_inference
+from vdit.evaluation.inference_config import InferenceConfig, read_inference_config
+from vdit.feature_store import rank_and_world_size
+from vdit.fingerprint import fingerprint
+from vdit.memory import map_large_blocks
+from vdit.segment_output import UNTRAINED_NOTE
+from vdit.segmenter import ReferringSegmenter
+
+
+def run(arguments: Namespace) -> None:
+    """Predict this process's share of a benchmark."""
+    config = read_inference_config(arguments.config, changes_of(arguments))
+    share = rank_and_world_size(os.environ)
+    dataset = read_dataset(config)
+    segmenter = load_segmenter(config, arguments)
+    report = run_inference(
+        segmenter,
+        dataset.by_video(),
+        config,
+        Path(arguments.output),
+        source=describe_model(segmenter, arguments.dtype),
+        share=share,
+        progress=show_progress,
+    )
+    _print(report, config, segmenter, arguments, share)
+
+
+def changes_of(arguments: Namespace) -> list[str]:
+    """Overrides of the configuration: KEY=VALUE words, then what flags say."""
+    flags = ("root", "model", "split", "no_target_threshold")
+    named = {name: getattr(arguments, name, None) for name in flags}
+    return [
+        *arguments.changes,
+        *(f"{name}={value}" for name, value in named.items() if value is not None),
+    ]
+
+
+def read_dataset(config: InferenceConfig) -> ReferringDataset:
+    """Read the lists of the split that a configuration names."""
+    if not config.root:
+        raise ValueError(
+            f"expected the folder of {config.dataset}, got none; pass --root DIR, or root=DIR in "
+            "the configuration"
+        )
+    return REFERRING_DATASETS[config.dataset].read(Path(config.root), config.split)
+
+
+def load_segmenter(config: InferenceConfig, arguments: Namespace) -> ReferringSegmenter:
+    """Load the model; under torchrun each process takes the device of its local rank."""
+    device = arguments.device
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    check_device(device)
+    quiet_libraries()
+    map_large_blocks()
+    dtype = getattr(torch, arguments.dtype)
+    return ReferringSegmenter.from_pretrained(config.model, device=device, dtype=dtype)
+
+
+def describe_model(segmenter: ReferringSegmenter, dtype: str) -> dict[str, Any]:
+    """What predictions depend on beside the configuration."""
+    model = segmenter.model
+    names = set(trained_names(model))
+    weights = [(name, value) for name, value in model.named_parameters() if name in names]
+    return {"model": segmenter.name, "trained_weights": fingerprint(weights), "dtype": dtype}
+
+
+def show_progress(videos: list[str]) -> Iterable[str]:
+    """Iterate with a bar, where somebody looks at the terminal."""
+    return tqdm(videos, unit="video", disable=not sys.stderr.isatty())
+
+
+def _print(
+    report: InferenceReport,
+    config: InferenceConfig,
+    segmenter: ReferringSegmenter,
+    arguments: Namespace,
+    share: tuple[int, int],
+) -> None:
+    rank, world_size = share
+    if arguments.json:
+        facts = {
+            "output": arguments.output,
+            "dataset": config.dataset,
+            "split": config.split,
+            "model": segmenter.name,
+            "trained": segmenter.trained,
+            "rank": rank,
+            **asdict(report),
+        }
+        print(json.dumps(facts))
+        return
+    who = f"process {rank} of {world_size}: " if world_size > 1 else ""
+    state = "complete" if report.complete else "not complete yet: other processes are at work"
+    print(
+        f"{who}{arguments.output}: {report.videos} videos of {config.dataset} {config.split} with "
+        f"{report.sentences} sentences ({report.kept} videos were there), {state}"
+    )
+    if not segmenter.trained:
+        print(f"{segmenter.name}: {UNTRAINED_NOTE}")
+    if arguments.timing:
+        together = f"up to {config.sentences}" if config.sentences else "all"
+        print(
+            f"{who}{report.frames_per_second:.2f} frames/s on {segmenter.device} in "
+            f"{arguments.dtype}, a frame counted once for each sentence, {together} sentences of "
+            "a video in one pass; decoding, writing and the first video are left out"
+        )
+        print(f"seconds: {', '.join(f'{k} {v:.1f}' for k, v in report.seconds.items())}")
