@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from vdit import __version__
 from vdit.command_parsers.bench import add_bench
+from vdit.command_parsers.cache import add_cache
 from vdit.command_parsers.convert import add_convert
 from vdit.command_parsers.data import add_data
 from vdit.command_parsers.demo import add_demo
@@ -84,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_eval(commands)
     add_infer(commands)
+    add_cache(commands)
     add_features(commands)
     add_propagate(commands)
     add_bench(commands)

@@ -2,7 +2,9 @@
 
 What a backbone computes before any sentence (posterior of the latents, never a sample; the VAE's
 stride-4 features; image tokens) depends on the frames and their size only. Mirror images can be
-stored beside the frames; no other change of pixels can be expressed.
+stored beside the frames; no other change of pixels can be expressed. What is read is bit for bit
+what the backbone computes for the same group of frames; networks that take other frames at once
+round differently in the last bits.
 
     <folder>/cache.json                     what the encodings depend on
     <folder>/frames/<video>/                see `vdit.encoding_files`
@@ -267,6 +269,6 @@ def _expect_space(folder: Path, num_frames: int, num_left: int) -> None:
     if needed > free:
         raise ValueError(
             f"the encodings of {num_left - num_frames} more frames need about "
-            f"{needed / 1e9:.1f} GB, and {folder.anchor} has {free / 1e9:.1f} GB left; pass another "
-            "disk, or --storage float16; what is there is kept"
+            f"{needed / 1e9:.1f} GB, and the disk of {folder} has {free / 1e9:.1f} GB left; pass "
+            "another one, or --storage float16; what is there is kept"
         )

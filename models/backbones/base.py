@@ -185,7 +185,7 @@ class Backbone(nn.Module, ABC):
         """
 
     def encoding_weights(self) -> dict[str, Tensor]:
-        """Give every tensor that `encode` depends on, by name; all, unless a family knows better."""
+        """Give the tensors that `encode` depends on; all, unless a family knows better."""
         return self.state_dict()
 
     def encoding_settings(self) -> str:

@@ -18,11 +18,14 @@ from vdit.build import quiet_libraries, trained_names
 from vdit.commands.segment import check_device
 from vdit.datasets.referring import ReferringDataset
 from vdit.datasets.referring_datasets import REFERRING_DATASETS
+from vdit.encoding_cache import CacheRecipe, EncodingCache, describe_encoder
+from vdit.encoding_files import EXACT
 from vdit.evaluation.inference import InferenceReport, run_inference
 from vdit.evaluation.inference_config import InferenceConfig, read_inference_config
 from vdit.feature_store import rank_and_world_size
 from vdit.fingerprint import fingerprint
 from vdit.memory import map_large_blocks
+from vdit.segment_options import PAD_MULTIPLE
 from vdit.segment_output import UNTRAINED_NOTE
 from vdit.segmenter import ReferringSegmenter
 
@@ -33,12 +36,19 @@ def run(arguments: Namespace) -> None:
     share = rank_and_world_size(os.environ)
     dataset = read_dataset(config)
     segmenter = load_segmenter(config, arguments)
+    source = describe_model(segmenter, arguments.dtype)
+    encodings = None
+    if arguments.cache is not None:
+        encodings = open_cache(arguments.cache, config, segmenter)
+        if encodings.recipe.storage != EXACT:
+            source["encodings"] = encodings.recipe.storage
     report = run_inference(
         segmenter,
         dataset.by_video(),
         config,
         Path(arguments.output),
-        source=describe_model(segmenter, arguments.dtype),
+        source=source,
+        encodings=encodings,
         share=share,
         progress=show_progress,
     )
@@ -77,11 +87,33 @@ def load_segmenter(config: InferenceConfig, arguments: Namespace) -> ReferringSe
     return ReferringSegmenter.from_pretrained(config.model, device=device, dtype=dtype)
 
 
+def open_cache(
+    folder: str, config: InferenceConfig, segmenter: ReferringSegmenter
+) -> EncodingCache:
+    """Open stored encodings, which have to be those of this model and configuration."""
+    cache = EncodingCache(folder)
+    cache.check(
+        CacheRecipe(
+            dataset=config.dataset,
+            split=config.split,
+            short_side=config.short_side or segmenter.short_side,
+            long_side=config.long_side,
+            multiple=PAD_MULTIPLE,
+            encoder=describe_encoder(segmenter.model.backbone),
+        )
+    )
+    return cache
+
+
 def describe_model(segmenter: ReferringSegmenter, dtype: str) -> dict[str, Any]:
     """What predictions depend on beside the configuration."""
     model = segmenter.model
-    names = set(trained_names(model))
-    weights = [(name, value) for name, value in model.named_parameters() if name in names]
+    names = set(trained_names(model))  # and the text encoder, which may have been trained too
+    weights = [
+        (name, value)
+        for name, value in model.named_parameters()
+        if name in names or name.startswith("text_encoder.")
+    ]
     return {"model": segmenter.name, "trained_weights": fingerprint(weights), "dtype": dtype}
 
 
