@@ -253,7 +253,8 @@ def _encode(
     device: torch.device,
     mirrored: bool,
 ) -> Encoded:
-    size = resized_size(*frames.shape[1:3], recipe.short_side, recipe.long_side)
+    height, width = frames.shape[1:3]
+    size = resized_size(height, width, recipe.short_side, recipe.long_side)
     resized = np.stack([resize_frame(frame, size) for frame in frames])
     if mirrored:
         resized = np.ascontiguousarray(resized[:, :, ::-1])

@@ -32,4 +32,4 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]], settings: str = "") -> st
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """Give the bytes of a tensor in row-major order."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().data

@@ -134,7 +134,7 @@ def read_inference_config(source: str, overrides: Sequence[str] = ()) -> Inferen
     """
     content = {"dataset": source} if source in RELEASED else _read_yaml(Path(source))
     named = [word.partition("=")[2] for word in overrides if word.startswith("dataset=")]
-    dataset = [content.get("dataset"), *named][-1]
+    dataset = str([content.get("dataset"), *named][-1])
     if dataset not in RELEASED:
         raise ValueError(
             f"expected `dataset:` with one of {', '.join(RELEASED)} in {source}, got {dataset!r}"
