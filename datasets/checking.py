@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vdit.datasets.findings import Findings, Problem
+from vdit.datasets.labelled_videos import VOID, KeypointVideo, LabelledVideo, VideoDataset
 from vdit.datasets.referring import FrameSource, MaskSource, ReferringDataset, ReferringSample
 
 __all__ = ["Benchmark", "CheckReport", "SplitReport", "check", "note_unlisted_objects"]
@@ -19,20 +21,21 @@ class Benchmark:
     Attributes:
         name: on the command line.
         splits: their names.
-        list_path: from root and split to the file that lists its sentences.
-        read: from root and split to its samples.
+        list_path: from root and split to the file that lists its sentences or videos.
+        read: from root and split to its samples or videos.
         published: pages of the owners.
-        counts: split -> release -> (videos, expressions) as published, None where unknown.
+        counts: split -> release -> (videos, expressions) as published, or (videos, frames) where
+            there are no expressions; None where unknown.
         inspect: looks at what only this data set has; returns notes.
     """
 
     name: str
     splits: tuple[str, ...]
     list_path: Callable[[Path, str], Path]
-    read: Callable[[Path, str], ReferringDataset]
+    read: Callable[[Path, str], ReferringDataset | VideoDataset[Any]]
     published: tuple[str, ...]
     counts: Mapping[str, Mapping[str, tuple[int, int | None]]] = field(default_factory=dict)
-    inspect: Callable[[Path, str, ReferringDataset, Findings], list[str]] | None = None
+    inspect: Callable[[Path, str, Any, Findings], list[str]] | None = None
 
 
 @dataclass
@@ -41,7 +44,8 @@ class SplitReport:
 
     Attributes:
         videos: that the list names.
-        expressions: that the list names.
+        expressions: that the list names; None where a data set has none.
+        labelled: frames with labels or key points; None where a data set has expressions.
         frames: that the list names.
         frames_found: of these on disk.
         problems: kinds of problems; none if the split is whole.
@@ -49,7 +53,8 @@ class SplitReport:
     """
 
     videos: int = 0
-    expressions: int = 0
+    expressions: int | None = None
+    labelled: int | None = None
     frames: int = 0
     frames_found: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -136,9 +141,15 @@ def _check_split(benchmark: Benchmark, root: Path, split: str) -> SplitReport:
     report = SplitReport()
     try:
         dataset = benchmark.read(root, split)
-        if not dataset.samples:
-            findings.add("lists name no expression", benchmark.list_path(root, split))
-        _check_samples(dataset, report, findings)
+        if isinstance(dataset, ReferringDataset):
+            if not dataset.samples:
+                findings.add("lists name no expression", benchmark.list_path(root, split))
+            _check_samples(dataset, report, findings)
+        else:
+            if not dataset.videos:
+                findings.add("lists name no video", benchmark.list_path(root, split))
+            report.notes += [dataset.note] if dataset.note else []
+            _check_videos(dataset, report, findings)
         if benchmark.inspect:
             report.notes += benchmark.inspect(root, split, dataset, findings)
     except ValueError as error:  # of lists; pictures are noted one by one
@@ -174,22 +185,79 @@ def _check_masks(samples: list[ReferringSample], findings: Findings) -> None:
         indices.update(_labelled(sample))
     for source, (sample, indices, ids) in wanted.items():
         size = source.inspect(sorted(indices), sorted(ids), findings)
-        try:
-            frame_size = sample.size
-        except ValueError:
-            continue  # a missing or damaged first frame, which is noted already
-        if size is not None and size != frame_size:
-            findings.add(
-                "masks differ in size from the frames",
-                f"{sample.video}: masks {size[1]}x{size[0]}, frames "
-                f"{frame_size[1]}x{frame_size[0]}",
-            )
+        _differ_in_size(sample.video, sample, size, findings)
 
 
-def _count_frames(sample: ReferringSample) -> int:
+def _differ_in_size(
+    name: str,
+    video: ReferringSample | LabelledVideo,
+    found: tuple[int, int] | None,
+    findings: Findings,
+) -> bool:
+    """Note masks whose size is not that of the frames; unknown where either is missing."""
+    try:
+        size = video.size
+    except ValueError:
+        return False  # a missing or damaged first frame, which is noted already
+    if found is None or found == size:
+        return False
+    findings.add(
+        "masks differ in size from the frames",
+        f"{name}: masks {found[1]}x{found[0]}, frames {size[1]}x{size[0]}",
+    )
+    return True
+
+
+def _check_videos(dataset: VideoDataset[Any], report: SplitReport, findings: Findings) -> None:
+    report.videos, report.labelled = len(dataset), 0
+    for video in dataset:
+        report.frames_found += video.frame_source.inspect(findings)
+        report.frames += _count_frames(video)
+        if isinstance(video, LabelledVideo):
+            report.labelled += len(video.labelled)
+            _check_labels(video, findings)
+        else:
+            report.labelled += _check_keypoints(video, findings)
+
+
+def _check_labels(video: LabelledVideo, findings: Findings) -> None:
+    """Look at the headers of all labels of a video, and decode the first ones if all are well."""
+    if not video.labelled:
+        findings.add("videos have no labels", video.name)
+        return
+    before = findings.total
+    found = video.label_source.inspect(video.labelled, (), findings)
+    if _differ_in_size(video.name, video, found, findings) or findings.total > before:
+        return
+    try:
+        labels = video.first_labels
+    except ValueError as error:
+        findings.add("masks cannot be read as pictures", error)
+        return
+    if not ((labels > 0) & (labels < VOID)).any():
+        findings.add("first labels show no object", video.name)
+
+
+def _check_keypoints(video: KeypointVideo, findings: Findings) -> int:
+    """Read the key points of a video; the number of frames that have them."""
+    try:
+        count = len(video.keypoint_source.read_points())
+    except ValueError as error:
+        findings.add("key points cannot be read", error)
+        return 0
+    num_frames = _count_frames(video)
+    if num_frames not in (0, count):  # none are noted already
+        findings.add(
+            "videos have more or fewer frames than key points",
+            f"{video.name}: {num_frames} frames, key points of {count}",
+        )
+    return count
+
+
+def _count_frames(video: ReferringSample | LabelledVideo | KeypointVideo) -> int:
     """Frames of a video; those of a video file that is not there are not known."""
     try:
-        return len(sample.frame_names)
+        return len(video.frame_names)
     except ValueError:
         return 0
 
@@ -206,13 +274,14 @@ def _compare_counts(
     """Say which release the counts are those of."""
     if not published:
         return []
-    found = (report.videos, report.expressions)
-    for release, (videos, expressions) in published.items():
-        if found == (videos, found[1] if expressions is None else expressions):
-            return [f"as many videos and expressions as {release}"]
+    what, count = "expressions", report.expressions
+    if count is None:
+        what, count = "frames", report.frames
+    for release, (videos, others) in published.items():
+        if (report.videos, count) == (videos, count if others is None else others):
+            return [f"as many videos and {what} as {release}"]
     known = "; ".join(
-        f"{release}: {videos} videos"
-        + ("" if expressions is None else f", {expressions} expressions")
-        for release, (videos, expressions) in published.items()
+        f"{release}: {videos} videos" + ("" if others is None else f", {others} {what}")
+        for release, (videos, others) in published.items()
     )
-    return [f"{found[0]} videos and {found[1]} expressions are not the counts known ({known})"]
+    return [f"{report.videos} videos and {count} {what} are not the counts known ({known})"]

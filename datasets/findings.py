@@ -38,6 +38,11 @@ class Findings:
         if len(problem.first) < _NUM_SHOWN:
             problem.first.append(str(where))
 
+    @property
+    def total(self) -> int:
+        """Problems of all kinds."""
+        return sum(problem.count for problem in self._problems.values())
+
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._problems.values())
 

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from vdit.datasets.findings import Findings
 from vdit.video import open_video
 
-__all__ = ["PictureFrames", "VideoFrames", "picture_header"]
+__all__ = ["PictureFrames", "VideoFrames", "list_frame_names", "picture_header"]
 
 _BROKEN_PICTURE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
@@ -47,6 +47,31 @@ def _decode(path: Path) -> Image.Image:
         raise ValueError(f"{path} cannot be read as a picture ({error}); copy it again") from error
     except _BROKEN_PICTURE as error:
         raise ValueError(f"{path} is damaged ({error}); copy it again") from error
+
+
+def list_frame_names(
+    *folders: Path, suffixes: tuple[str, ...] = (".jpg", ".png")
+) -> tuple[str, ...]:
+    """Name the frames of a video that has no list: those of its pictures and of its masks.
+
+    Args:
+        folders: of the video; those that are not there are passed over.
+        suffixes: of pictures.
+
+    Returns:
+        Names without extension, sorted, each once.
+    """
+    return tuple(
+        sorted(
+            {
+                path.stem
+                for folder in folders
+                if folder.is_dir()
+                for path in folder.iterdir()
+                if path.suffix in suffixes and not path.name.startswith(".")
+            }
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from vdit.datasets.findings import Findings
 from vdit.datasets.frame_sources import picture_header
 from vdit.masks import decode_rle, read_mask_png
 
-__all__ = ["LabelPictures", "RunLengthFile", "RunLengthMasks", "expect_size"]
+__all__ = ["ForegroundPictures", "LabelPictures", "RunLengthFile", "RunLengthMasks", "expect_size"]
 
 _WHITE = 255  # void in DAVIS, and foreground in masks that are no labels
 
@@ -63,11 +63,16 @@ class LabelPictures:
             masks[:, t] = labels[None] == ids
         return masks
 
-    def read_labels(self, indices: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-        """Decode all objects at once, and void.
+    def read_labels(self, index: int, size: tuple[int, int]) -> np.ndarray:
+        """Decode the labels of one frame; see `LabelledVideo.labels`."""
+        labels = self._read_labels(self.path(index))
+        expect_size(self.path(index), labels.shape, size)
+        return labels
+
+    def read_all_labels(self, size: tuple[int, int]) -> np.ndarray:
+        """Decode the labels of all T frames.
 
         Args:
-            indices: T positions in `names`.
             size: (height, width) of the frames.
 
         Returns:
@@ -76,15 +81,18 @@ class LabelPictures:
         Raises:
             ValueError: a picture is missing, damaged, of another size or no map of labels.
         """
-        labels = np.empty((len(indices), *size), dtype=np.uint8)
-        for t, index in enumerate(indices):
-            found = self._read_labels(self.path(index))
-            expect_size(self.path(index), found.shape, size)
-            labels[t] = found
+        labels = np.empty((len(self.names), *size), dtype=np.uint8)
+        for t in range(len(labels)):
+            labels[t] = self.read_labels(t, size)
         return labels
 
     def _read_labels(self, path: Path) -> np.ndarray:
         labels = read_mask_png(path)
+        if labels.dtype != np.uint8:
+            raise ValueError(
+                f"{path} has {8 * labels.dtype.itemsize} bits a pixel, expected 8; take the "
+                "pictures with a palette that the owners publish"
+            )
         if _is_binary(path, labels):
             raise ValueError(
                 f"{path} holds only 0 and 255 in gray, expected the ids of objects; take the "
@@ -115,6 +123,50 @@ class LabelPictures:
                 findings.add("masks are in color, expected a palette of object ids", path)
             elif is_binary:
                 findings.add("masks hold 0 and 255, expected a palette of object ids", path)
+        return size
+
+
+@dataclass(frozen=True)
+class ForegroundPictures:
+    """PNG files that are zero on the background and anything else on the objects, all as one.
+
+    Attributes:
+        folder: of the pictures.
+        names: of the frames, without extension.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+
+    def path(self, index: int) -> Path:
+        return self.folder / f"{self.names[index]}.png"
+
+    def read_labels(self, index: int, size: tuple[int, int]) -> np.ndarray:
+        """Decode the labels of one frame, 1 on all objects; see `LabelledVideo.labels`."""
+        labels = read_mask_png(self.path(index))
+        expect_size(self.path(index), labels.shape, size)
+        return (labels > 0).astype(np.uint8)
+
+    def inspect(
+        self, indices: Sequence[int], object_ids: Sequence[int], findings: Findings
+    ) -> tuple[int, int] | None:
+        """Read the headers of all masks."""
+        size = None
+        for index in indices:
+            path = self.path(index)
+            if not path.is_file():
+                findings.add("masks are missing", path)
+                continue
+            try:
+                found, mode = picture_header(path)
+            except ValueError:
+                findings.add("masks cannot be read as pictures", path)
+                continue
+            size = size or found
+            if found != size:
+                findings.add("masks differ in size from the first one of their video", path)
+            if mode not in ("P", "L", "1"):
+                findings.add("masks are in color, expected gray", path)
         return size
 
 

@@ -32,7 +32,7 @@ from vdit.datasets.annotation_files import (
 )
 from vdit.datasets.checking import Benchmark, note_unlisted_objects
 from vdit.datasets.findings import Findings
-from vdit.datasets.frame_sources import PictureFrames
+from vdit.datasets.frame_sources import PictureFrames, list_frame_names
 from vdit.datasets.mask_sources import LabelPictures
 from vdit.datasets.ref_youtube_vos import read_object_id
 from vdit.datasets.referring import ReferringDataset, ReferringSample
@@ -114,7 +114,7 @@ def _read_original(root: Path, split: str) -> ReferringDataset:
     samples: list[ReferringSample] = []
     for video in sequences:
         folder = davis / "JPEGImages" / "480p" / video
-        names = _list_names(folder, masks_folder / video)
+        names = list_frame_names(folder, masks_folder / video)
         frames = PictureFrames(folder, names)
         masks = LabelPictures(masks_folder / video, names)
         samples += _make_samples(split, video, _interleave(video, texts), frames, masks)
@@ -156,21 +156,6 @@ def _interleave(video: str, texts: list[dict[str, dict[str, str]]]) -> list[tupl
         for k, object_id in enumerate(ids[0])
         for a in range(NUM_ANNOTATORS)
     ]
-
-
-def _list_names(*folders: Path) -> tuple[str, ...]:
-    """Names of the frames of a sequence that has no list: those of its pictures and masks."""
-    return tuple(
-        sorted(
-            {
-                path.stem
-                for folder in folders
-                if folder.is_dir()
-                for path in folder.iterdir()
-                if path.suffix in (".jpg", ".png") and not path.name.startswith(".")
-            }
-        )
-    )
 
 
 def _make_samples(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vdit.datasets.davis import DavisSequence
+from vdit.datasets.davis_masks import DavisSequence
 from vdit.datasets.mask_sources import LabelPictures
 from vdit.datasets.referring import ReferringDataset, ReferringSample
 from vdit.evaluation.execution import Execution
@@ -160,7 +160,7 @@ def _score_annotators(
     """Scores of one video for each annotator."""
     names, size, truth = samples[0].frame_names, samples[0].size, samples[0].mask_source
     assert isinstance(truth, LabelPictures)
-    target = truth.read_labels(range(len(names)), size)
+    target = truth.read_all_labels(size)
     scores = []
     for annotator in annotators:
         prediction = np.stack(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vdit.datasets.davis import read_davis
+from vdit.datasets.davis_masks import read_davis_masks
 from vdit.datasets.referring_datasets import REFERRING_DATASETS
 from vdit.evaluation.execution import Execution
 from vdit.evaluation.label_scores import (
@@ -54,7 +54,7 @@ def evaluate(
         dataset: "davis", or a name of REFERRING_DATASETS.
         root: folder of the data set.
         predictions: folder or zip, laid out as in `vdit.evaluation.prediction_layouts`.
-        split: part of the data set; None = that of DEFAULT_SPLITS, or see `read_davis`.
+        split: part of the data set; None = that of DEFAULT_SPLITS, or see `read_davis_masks`.
         protocol: "released" or "strict" of Ref-DAVIS17, "semi-supervised", "unsupervised" or
             "foreground" of DAVIS; None = the first. Other data sets have one way.
         missing_as_empty: count missing predictions as empty instead of refusing.
@@ -77,7 +77,9 @@ def evaluate(
     root = Path(root)
     if dataset == _DAVIS:
         year = 2016 if protocol == "foreground" else 2017
-        name, sequences = read_davis(root, split, year, unsupervised=protocol == "unsupervised")
+        name, sequences = read_davis_masks(
+            root, split, year, unsupervised=protocol == "unsupervised"
+        )
         return evaluate_davis(name, sequences, files, protocol, missing_as_empty, execution)
     samples = REFERRING_DATASETS[dataset].read(root, split or DEFAULT_SPLITS[dataset])
     if dataset == "ref-davis":

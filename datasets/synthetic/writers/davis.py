@@ -1,13 +1,20 @@
-"""Clips as DAVIS 2017, and as Ref-DAVIS17 before and after its conversion."""
+"""Clips as DAVIS 2017 and 2016, and as Ref-DAVIS17 before and after its conversion."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vdit.datasets.synthetic.clip import RenderedClip
 from vdit.datasets.synthetic.writers.expressions import annotate_four
-from vdit.datasets.synthetic.writers.pictures import name_frames, write_jpegs, write_palettes
+from vdit.datasets.synthetic.writers.pictures import (
+    name_frames,
+    write_jpegs,
+    write_palettes,
+    write_png,
+)
 from vdit.datasets.synthetic.writers.records import (
     NamedClips,
     read_json,
@@ -16,6 +23,7 @@ from vdit.datasets.synthetic.writers.records import (
     write_lines,
 )
 
+_VOID = 255
 # In the order of annotate_four. The sentences of annotator 2 are encoded in Latin 1.
 _TEXT_FILES = (
     ("Davis17_annot1.txt", "utf-8"),
@@ -37,15 +45,67 @@ def write_davis(clips: NamedClips, root: Path, split: str = "val") -> None:
     Args:
         clips: names of the sequences and clips.
         root: folder of the tree.
+        split: "train", "val", or "test-dev", of which only the first frame has labels.
+
+    Raises:
+        ValueError: no clip.
+    """
+    _write_split(clips, root, split, "Annotations")
+
+
+def write_davis_unsupervised(clips: NamedClips, root: Path, split: str = "val") -> None:
+    """Write one split as `write_davis` does, with the labels of the unsupervised task.
+
+    They lie in Annotations_unsupervised/. A strip of one pixel around the picture is void, 255.
+
+    Args:
+        clips: names of the sequences and clips.
+        root: folder of the tree.
+        split: "train" or "val".
+
+    Raises:
+        ValueError: no clip.
+    """
+    _write_split(clips, root, split, "Annotations_unsupervised")
+
+
+def write_davis_2016(clips: NamedClips, root: Path, split: str = "val") -> None:
+    """Write one split of a tree like DAVIS 2016 at 480p, whose objects are one foreground.
+
+        JPEGImages/480p/<seq>/%05d.jpg
+        Annotations/480p/<seq>/%05d.png       gray, 0 and 255
+        ImageSets/480p/<split>.txt            "/JPEGImages/... /Annotations/..." for every frame
+
+    Args:
+        clips: names of the sequences and clips.
+        root: folder of the tree.
         split: "train" or "val".
 
     Raises:
         ValueError: no clip.
     """
     root = Path(root)
+    pairs = []
+    for name, clip in record_clips(clips, root, split):
+        frames = name_frames(len(clip.frames))
+        write_jpegs(root / "JPEGImages" / "480p" / name, frames, clip.frames)
+        for frame, labels in zip(frames, clip.instances, strict=True):
+            path = f"/Annotations/480p/{name}/{frame}.png"
+            write_png(root / path[1:], (labels > 0).astype(np.uint8) * np.uint8(255))
+            pairs.append(f"/JPEGImages/480p/{name}/{frame}.jpg {path}")
+    write_lines(root / "ImageSets" / "480p" / f"{split}.txt", pairs)
+
+
+def _write_split(clips: NamedClips, root: Path, split: str, folder: str) -> None:
+    root = Path(root)
     sequences = []
     for name, clip in record_clips(clips, root, split):
-        _write_sequence(root, name, clip, "Annotations")
+        labels = clip.instances[: 1 if split == "test-dev" else None]
+        if folder == "Annotations_unsupervised":
+            labels = np.pad(labels[:, 1:-1, 1:-1], ((0, 0), (1, 1), (1, 1)), constant_values=_VOID)
+        frames = name_frames(len(clip.frames))
+        write_jpegs(root / "JPEGImages" / "480p" / name, frames, clip.frames)
+        write_palettes(root / folder / "480p" / name, frames[: len(labels)], labels)
         sequences.append(name)
     write_lines(root / "ImageSets" / "2017" / f"{split}.txt", sequences)
 

@@ -10,6 +10,8 @@ from vdit.datasets.synthetic.writers.a2d import write_a2d
 from vdit.datasets.synthetic.writers.cityscapes import write_cityscapes
 from vdit.datasets.synthetic.writers.davis import (
     write_davis,
+    write_davis_2016,
+    write_davis_unsupervised,
     write_ref_davis,
     write_ref_davis_converted,
 )
@@ -21,7 +23,7 @@ from vdit.datasets.synthetic.writers.mot import write_mot
 from vdit.datasets.synthetic.writers.movi import write_movi_npy, write_movi_tfrecord
 from vdit.datasets.synthetic.writers.native import write_native
 from vdit.datasets.synthetic.writers.records import NamedClips
-from vdit.datasets.synthetic.writers.ref_youtube_vos import write_ref_youtube_vos
+from vdit.datasets.synthetic.writers.ref_youtube_vos import write_ref_youtube_vos, write_youtube_vos
 from vdit.datasets.synthetic.writers.refcoco import write_refcoco
 
 Write = Callable[[NamedClips, Path, str], None]
@@ -44,6 +46,9 @@ LAYOUTS: dict[str, Write] = {
     "ref-youtube-vos": write_ref_youtube_vos,
     "mevis": write_mevis,
     "davis": write_davis,
+    "davis-unsupervised": write_davis_unsupervised,
+    "davis-2016": write_davis_2016,
+    "youtube-vos": write_youtube_vos,
     "ref-davis": write_ref_davis,
     "ref-davis-converted": write_ref_davis_converted,
     "a2d": _a2d,

@@ -1,4 +1,4 @@
-"""Clips as Ref-YouTube-VOS: frames, palette masks and expressions of one object each."""
+"""Clips as YouTube-VOS, and as Ref-YouTube-VOS with expressions of one object each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,34 @@ from vdit.datasets.synthetic.writers.pictures import name_frames, write_jpegs, w
 from vdit.datasets.synthetic.writers.records import NamedClips, record_clips, write_json
 
 _STEP = 5  # every fifth frame of the source videos is listed
+
+
+def write_youtube_vos(clips: NamedClips, root: Path, split: str = "train") -> None:
+    """Write one split of a tree like YouTube-VOS.
+
+        <split>/JPEGImages/<vid>/%05d.jpg        00000, 00005, 00010, ...
+        <split>/Annotations/<vid>/%05d.png       palette, value = object
+        <split>/meta.json                        {"videos": {vid: {"objects": {id: ...}}}}
+
+    Object k of a scene has the id k + 1. Unlike in the real data, other splits than "train" have
+    all labels too. A split is written as a whole: a second call replaces its meta.json.
+
+    Args:
+        clips: names of the videos and clips.
+        root: folder of the tree.
+        split: "train", "valid" or "test".
+
+    Raises:
+        ValueError: no clip.
+    """
+    root = Path(root)
+    objects: dict[str, Any] = {}
+    for name, clip in record_clips(clips, root, split):
+        frames = name_frames(len(clip.frames), _STEP)
+        write_jpegs(root / split / "JPEGImages" / name, frames, clip.frames)
+        write_palettes(root / split / "Annotations" / name, frames, clip.instances)
+        objects[name] = {"objects": _list_objects(clip, frames)}
+    write_json(root / split / "meta.json", {"videos": objects})
 
 
 def write_ref_youtube_vos(clips: NamedClips, root: Path, split: str = "train") -> None:
