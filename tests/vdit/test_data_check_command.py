@@ -16,6 +16,13 @@ LAYOUTS = {
     "refcoco": ("refcoco", "train"),
     "a2d": ("a2d", "train"),
 }
+VIDEO_LAYOUTS = {  # layout -> recipe, data set, split
+    "davis": ("referring", "davis-2017", "val"),
+    "davis-unsupervised": ("referring", "davis-2017-unsupervised", "val"),
+    "davis-2016": ("referring", "davis-2016", "val"),
+    "jhmdb": ("referring", "jhmdb-keypoints", "test"),
+    "youtube-vos": ("identical", "youtube-similar", "train"),
+}
 
 
 def render(root, layout):
@@ -38,6 +45,18 @@ def test_rendered_trees_are_complete(tmp_path, capsys, layout):
     (found,) = report["splits"].values()
     assert found["frames_found"] == found["frames"] > 0
     assert found["expressions"] > 0
+
+
+@pytest.mark.parametrize("layout", VIDEO_LAYOUTS)
+def test_rendered_trees_of_videos_are_complete(tmp_path, capsys, layout):
+    recipe, dataset, split = VIDEO_LAYOUTS[layout]
+    words = ["data", "render", recipe, *SMALL, "--layout", layout, "--split", split]
+    assert main([*words, "-o", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert main(["data", "check", dataset, str(tmp_path), "--split", split]) == 0
+    out = capsys.readouterr().out
+    assert f"{split}: 2 videos, 8 of 8 frames, 8 with truth\n" in out
+    assert out.endswith("complete\n")
 
 
 def test_what_is_missing_is_named(tmp_path, capsys):

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from vdit.datasets.checking import CheckReport, SplitReport, check
 from vdit.datasets.referring_datasets import REFERRING_DATASETS
+from vdit.datasets.video_datasets import VIDEO_DATASETS
 
 
 def run(arguments: Namespace) -> None:
     """Print what is there; a data set that is not whole is a ValueError after the report."""
-    benchmark = REFERRING_DATASETS.get(arguments.dataset)
+    known = REFERRING_DATASETS | VIDEO_DATASETS
+    benchmark = known.get(arguments.dataset)
     if benchmark is None:
-        raise ValueError(
-            f"expected a data set among {', '.join(REFERRING_DATASETS)}; got {arguments.dataset!r}"
-        )
+        raise ValueError(f"expected a data set among {', '.join(known)}; got {arguments.dataset!r}")
     report = check(benchmark, Path(arguments.root), arguments.split)
     if arguments.json:
         print(json.dumps(_as_json(report)))
@@ -58,10 +58,13 @@ def _lines(report: CheckReport) -> list[str]:
 
 
 def _split_lines(name: str, split: SplitReport) -> list[str]:
-    lines = [
-        f"{name}: {split.videos} videos, {split.expressions} expressions, {split.frames_found} of "
-        f"{split.frames} frames"
-    ]
+    counts = [f"{split.videos} videos"]
+    if split.expressions is not None:
+        counts.append(f"{split.expressions} expressions")
+    counts.append(f"{split.frames_found} of {split.frames} frames")
+    if split.labelled is not None:
+        counts.append(f"{split.labelled} with truth")
+    lines = [f"{name}: {', '.join(counts)}"]
     lines += [f"  note: {note}" for note in split.notes]
     for problem in split.problems:
         lines.append(f"  {problem.what}: {problem.count}")
