@@ -94,6 +94,29 @@ def test_masks_of_later_frames(golden):
             np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
+def test_masks_from_features(golden, propagate):
+    """The whole way: the first mask and features in, every pixel of the later masks out."""
+    arrays = golden("probing/label_propagation_dift_dino")
+    for name in cases(arrays):
+        params = named_params(arrays, name)
+        settings = PropagationSettings.dino(
+            num_context=int(params["n_last_frames"]),
+            radius=params["size_mask_neighborhood"],
+            topk=int(params["topk"]),
+            temperature=params["temperature"],
+        )
+        features = torch.from_numpy(arrays[f"{name}/feats"])
+        mask = torch.from_numpy(arrays[f"{name}/first_seg"])
+        first = labels_from_mask(mask, features.shape[-2:], keep_vanished=False)
+        soft = propagate(features, first, settings)
+        for variant in ("dift", "dino"):
+            if f"{name}/{variant}/hard" not in arrays:
+                continue
+            for labels, expected in zip(soft, arrays[f"{name}/{variant}/hard"][1:], strict=True):
+                found = mask_from_labels(labels, mask.shape, stride=int(params["stride"]))
+                np.testing.assert_array_equal(found, expected, err_msg=f"{name}/{variant}")
+
+
 def test_windows(golden):
     square = golden("probing/label_propagation_dift_dino")["restrict_neighborhood/h5w7r2"]
     settings = PropagationSettings.dino(1, 2, 1, 1)
