@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from vdit.datasets.findings import Findings, Problem
 from vdit.datasets.labelled_videos import VOID, KeypointVideo, LabelledVideo, VideoDataset
@@ -14,8 +14,11 @@ from vdit.datasets.referring import FrameSource, MaskSource, ReferringDataset, R
 __all__ = ["Benchmark", "CheckReport", "SplitReport", "check", "note_unlisted_objects"]
 
 
+Dataset_co = TypeVar("Dataset_co", bound=ReferringDataset | VideoDataset[Any], covariant=True)
+
+
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(Generic[Dataset_co]):
     """How a data set is read and checked.
 
     Attributes:
@@ -32,7 +35,7 @@ class Benchmark:
     name: str
     splits: tuple[str, ...]
     list_path: Callable[[Path, str], Path]
-    read: Callable[[Path, str], ReferringDataset | VideoDataset[Any]]
+    read: Callable[[Path, str], Dataset_co]
     published: tuple[str, ...]
     counts: Mapping[str, Mapping[str, tuple[int, int | None]]] = field(default_factory=dict)
     inspect: Callable[[Path, str, Any, Findings], list[str]] | None = None

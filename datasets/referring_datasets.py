@@ -9,10 +9,11 @@ from vdit.datasets.mevis import MEVIS
 from vdit.datasets.ref_davis import REF_DAVIS
 from vdit.datasets.ref_youtube_vos import REF_YOUTUBE_VOS
 from vdit.datasets.refcoco import REFCOCO, REFCOCO_PLUS, REFCOCOG
+from vdit.datasets.referring import ReferringDataset
 
 __all__ = ["REFERRING_DATASETS"]
 
-REFERRING_DATASETS: dict[str, Benchmark] = {
+REFERRING_DATASETS: dict[str, Benchmark[ReferringDataset]] = {
     benchmark.name: benchmark
     for benchmark in (
         REF_YOUTUBE_VOS,
