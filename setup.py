@@ -54,6 +54,7 @@ PACKAGES = [
     "vdit.models",
     "vdit.models.backbones",
     "vdit.ops",
+    "vdit.probing",
     "vdit.propagation",
     "vdit.stages",
     "vdit.training",

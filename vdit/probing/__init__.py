@@ -1,0 +1,1 @@
+"""Probing tasks: data, features and a metric become one row of a table."""
