@@ -21,6 +21,7 @@ from vdit.command_parsers.demo import add_demo
 from vdit.command_parsers.eval import add_eval
 from vdit.command_parsers.features import add_features
 from vdit.command_parsers.infer import add_infer
+from vdit.command_parsers.probe import add_probe
 from vdit.command_parsers.propagate import add_propagate
 from vdit.command_parsers.segment import add_segment
 from vdit.command_parsers.shared import add_json
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_cache(commands)
     add_features(commands)
     add_propagate(commands)
+    add_probe(commands)
     add_bench(commands)
     info = commands.add_parser("info", help="versions, devices, compiled kernels, models found")
     add_json(info)

@@ -29,8 +29,13 @@ from vdit.propagation.fusion import fuse_features
 class FrameStream(Protocol):
     """Frames of one video, decoded again in each loop; `VideoReader` is one."""
 
-    height: int
-    width: int
+    @property
+    def height(self) -> int:
+        """H in pixels."""
+
+    @property
+    def width(self) -> int:
+        """W in pixels."""
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Frames [H, W, 3] uint8."""

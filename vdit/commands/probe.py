@@ -1,0 +1,157 @@
+"""`vdit probe`: what the features of a backbone know, as a row of a table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vdit.build import quiet_libraries
+from vdit.commands.segment import check_device
+from vdit.config import load_config
+from vdit.memory import map_large_blocks
+from vdit.probing import sweeps
+from vdit.probing.label_propagation import run_label_propagation
+from vdit.probing.paper_tables import PaperRow, paper_rows
+from vdit.probing.propagation_config import LabelPropagationConfig, full_key
+from vdit.probing.results import RESULTS_FILE, Row, format_rows, read_rows
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of probe.
+
+    Attributes:
+        schema: dataclass of its configuration, which has `data.dataset` and `data.split`.
+        run: (configurations, output folder, device) -> a row each, None while shares of other
+            processes are missing.
+        full_key: (key of a change, content of the file) -> dotted key.
+    """
+
+    schema: type[Any]
+    run: Callable[[Sequence[Any], Path, str], list[Row] | None]
+    full_key: Callable[[str, Mapping[str, Any]], str]
+
+
+TASKS = {
+    "label_propagation": Task(
+        LabelPropagationConfig,
+        run_label_propagation,
+        lambda key, content: full_key(key, list(content.get("sources") or {})),
+    ),
+}
+
+
+def run(arguments: Namespace) -> None:
+    """Run the probe that the configuration names, print its rows beside the papers'."""
+    task, content = _read(Path(arguments.config))
+    output = Path(arguments.output)
+    changes = [_full_change(task, content, change) for change in arguments.changes]
+    if arguments.table:
+        _print_table(load_config(task.schema, content, changes), output, arguments.json)
+        return
+    check_device(arguments.device)
+    axes = [_axis(task, content, text) for text in arguments.sweep]
+    swept = sweeps.points(axes)
+    configs = [
+        load_config(task.schema, content, [*changes, *sweeps.overrides(axes, point)])
+        for point in swept
+    ]
+    if axes:
+        sweeps.check_drawing()
+    quiet_libraries()
+    map_large_blocks()
+    rows = task.run(configs, output, arguments.device)
+    if rows is None:
+        print(json.dumps(None) if arguments.json else "this share is done; others are missing")
+        return
+    files = _write_sweep(output, Path(arguments.config).stem, axes, swept, rows) if axes else []
+    if arguments.json:
+        print(json.dumps({"rows": rows, "files": [str(path) for path in files]}))
+    else:
+        print(_report(rows))
+        for path in files:
+            print(path)
+
+
+def _read(path: Path) -> tuple[Task, dict[str, Any]]:
+    """Split a configuration file into the task and the rest."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"expected a readable YAML file, got {path}: {reason}") from error
+    if not isinstance(content, dict) or content.get("task") not in TASKS:
+        raise ValueError(f"expected `task:` with one of {', '.join(TASKS)} in {path}")
+    return TASKS[content.pop("task")], content
+
+
+def _full_change(task: Task, content: Mapping[str, Any], change: str) -> str:
+    key, sign, value = change.partition("=")
+    return f"{task.full_key(key, content)}{sign}{value}"
+
+
+def _axis(task: Task, content: Mapping[str, Any], text: str) -> sweeps.Axis:
+    name, values = sweeps.parse_axis(text)
+    return sweeps.Axis(name, task.full_key(name, content), values)
+
+
+def _write_sweep(
+    output: Path,
+    name: str,
+    axes: Sequence[sweeps.Axis],
+    swept: Sequence[sweeps.Values],
+    rows: Sequence[Row],
+) -> list[Path]:
+    """Write the CSV and the picture; their names tell sweeps apart."""
+    digest = hashlib.sha256("".join(row["run"] for row in rows).encode()).hexdigest()[:8]
+    stem = "-".join([name, *(axis.name for axis in axes), digest])
+    table, picture = output / f"{stem}.csv", output / f"{stem}.png"
+    sweeps.write_csv(table, swept, rows)
+    sweeps.draw(picture, axes, swept, rows)
+    return [table, picture]
+
+
+def _print_table(config: Any, output: Path, as_json: bool) -> None:
+    """Print all rows on the configuration's data, ours first."""
+    data = config.data
+    ours = [
+        row
+        for row in read_rows(output / RESULTS_FILE)
+        if (row["dataset"], row["split"]) == (data.dataset, data.split)
+    ]
+    theirs = [row for row in paper_rows() if row.dataset == data.dataset]
+    if as_json:
+        print(json.dumps({"rows": ours, "papers": [vars(row) for row in theirs]}))
+        return
+    metrics = dict.fromkeys(name for row in ours for name in row["shown"])
+    metrics |= dict.fromkeys(name for row in theirs for name in row.values)
+    print(f"{data.dataset} {data.split}: {len(ours)} rows in {output / RESULTS_FILE}")
+    print(format_rows(ours, theirs, list(metrics)))
+
+
+def _report(rows: Sequence[Row]) -> str:
+    """Our rows, the papers', and for a single row scores by motion and the cost."""
+    first = rows[0]
+    papers = {json.dumps(row["paper"]): row["paper"] for row in rows if row["paper"]}
+    theirs = [PaperRow(**row) for row in papers.values()]
+    counts = f"{first['num_videos']} videos, {first['num_frames']} frames"
+    lines = [f"{first['dataset']} {first['split']}: {counts}"]
+    if first["note"]:
+        lines.append(first["note"])
+    lines.append(format_rows(rows, theirs, first["shown"]))
+    if len(rows) == 1:
+        lines += [
+            f"{first['motion_metric']} where objects move {group['low']:.3f} to "
+            f"{group['high']:.3f} of their size a frame: {group['score']:.1f}"
+            for group in first["by_motion"]
+        ]
+        peak = first["peak_memory_bytes"] / 1e9
+        lines.append(f"{first['seconds_per_frame']:.3f} s a frame, peak memory {peak:.2f} GB")
+    return "\n".join(lines)
