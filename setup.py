@@ -204,6 +204,7 @@ setup(
     packages=[name for name in PACKAGES if Path(name.replace(".", "/")).is_dir()],
     package_data={
         "vdit": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
+        "vdit.probing": ["paper_tables.json"],
         "vdit.datasets.synthetic": ["atlas/LICENSE", "atlas/sprites.*", "atlas/textures/*.jpg"],
     },
     install_requires=REQUIRED,

@@ -18,7 +18,7 @@ def add_probe(commands: Commands) -> None:
         nargs="*",
         metavar="KEY=VALUE",
         help="changes of it, such as data.root=DAVIS; backbone, block, timestep and other options "
-        "of features without a prefix are those of the first source",
+        "of features without a prefix are those of the source `video`, else of the first one",
     )
     parser.add_argument(
         "--sweep",

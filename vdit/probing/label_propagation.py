@@ -126,9 +126,9 @@ class PropagationRun:
             partial.write_text(json.dumps({"video": clip.name, **record, **cost}) + "\n")
 
     def write_config(self) -> None:
-        """Keep the resolved configuration beside the results."""
+        """Keep the resolved configuration beside the results; `vdit probe` takes it."""
         with replace_when_complete(self.folder / "config.json") as partial:
-            partial.write_text(json.dumps(asdict(self.config), indent=1) + "\n")
+            partial.write_text(json.dumps(self._described(), indent=1) + "\n")
 
     def row(self) -> Row:
         """Put the scores of all videos together."""
@@ -159,7 +159,7 @@ class PropagationRun:
             "seconds": round(seconds, 3),
             "seconds_per_frame": round(seconds / frames, 4),
             **peaks,
-            "config": asdict(self.config),
+            "config": self._described(),
             **provenance(),
         }
 
@@ -172,14 +172,17 @@ class PropagationRun:
         path = self.folder / ROW_FILE
         try:
             with path.open("x") as file:  # of several processes one creates it
-                row = self.row()
+                row = json.loads(json.dumps(self.row()))
                 file.write(json.dumps(row) + "\n")
         except FileExistsError:
-            row = _read_row(path) or self.row()
+            row = _read_row(path) or json.loads(json.dumps(self.row()))
             if any(known.get("run") == row["run"] for known in read_rows(results)):
                 return row
         append_row(results, row)
         return row
+
+    def _described(self) -> dict[str, Any]:
+        return {"task": TASK, **asdict(self.config)}
 
     def _record_path(self, clip: Clip) -> Path:
         return self.folder / "videos" / f"{quote(clip.name, safe='')}.json"

@@ -147,17 +147,18 @@ class LabelPropagationConfig:
 def full_key(key: str, sources: Sequence[str]) -> str:
     """Give the dotted key that a short one stands for.
 
-    A bare name of a field of `FeatureSource`, such as "timestep", is that of the first source.
+    A bare name of a field of `FeatureSource`, such as "timestep", is that of the source "video", or
+    of the first source where none is called so.
 
     Args:
         key: of an override or a sweep.
         sources: names in the configuration.
 
-    >>> full_key("timestep", ["video", "image"]), full_key("alpha", ["video", "image"])
+    >>> full_key("timestep", ["image", "video"]), full_key("alpha", ["video", "image"])
     ('sources.video.timestep', 'alpha')
     """
     if sources and key in {each.name for each in fields(FeatureSource)}:
-        return f"sources.{sources[0]}.{key}"
+        return f"sources.{VIDEO if VIDEO in sources else sources[0]}.{key}"
     return key
 
 
