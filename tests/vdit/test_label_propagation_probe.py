@@ -384,3 +384,22 @@ def test_short_keys():
     assert PropagationOptions(num_context=1, radius=2, topk=3, temperature=1.0).settings() == (
         PropagationSettings.dino(1, 2, 3, 1.0)
     )
+
+
+def test_splits_without_truth_are_refused_before_the_work(config, backbones, colors, tmp_path):
+    write_davis([("one", render(make_scene("simple", 0, T, H, W)))], tmp_path, "test-dev")
+    data = DataOptions("davis-2017", str(tmp_path), "test-dev")
+    with pytest.raises(ValueError, match="one has 1 labelled frames, expected three or more"):
+        run_label_propagation([replace(config, data=data)], tmp_path / "out", backbones=backbones)
+    assert colors.num_passes == 0
+
+
+def test_points_that_are_all_lost_leave_no_score(generator):
+    places = torch.randn(8, H // 4, W // 4, generator=generator)
+    points = Points()
+    points.points[:] = -50
+    record = keypoint_record(points, [places] * T)
+    probe = KeypointPropagation()
+    assert np.isnan(list(probe.summarize([record]).values())).all()
+    assert probe.by_motion([record], 2) == []
+    assert "NaN" not in json.dumps(record)

@@ -54,7 +54,8 @@ def run(arguments: Namespace) -> None:
     output = Path(arguments.output)
     changes = [_full_change(task, content, change) for change in arguments.changes]
     if arguments.table:
-        _print_table(load_config(task.schema, content, changes), output, arguments.json)
+        config = load_config(task.schema, content, ["data.root=.", *changes])  # unread
+        _print_table(config, output, arguments.json)
         return
     check_device(arguments.device)
     axes = [_axis(task, content, text) for text in arguments.sweep]

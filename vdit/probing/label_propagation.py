@@ -13,6 +13,7 @@ Under torchrun every process takes its share of the videos; the last one to fini
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -152,7 +153,10 @@ class PropagationRun:
             "num_objects": sum(record["num_objects"] for record in records),
             "num_frames": frames,
             "shown": list(self.truth.main_metrics),
-            "metrics": self.truth.summarize(records),
+            "metrics": {
+                name: None if math.isnan(value) else value  # JSON has no NaN
+                for name, value in self.truth.summarize(records).items()
+            },
             "motion_metric": self.truth.motion_metric,
             "by_motion": [asdict(group) for group in groups],
             "paper": None if self.paper_row is None else asdict(self.paper_row),

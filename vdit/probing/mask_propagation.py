@@ -60,6 +60,7 @@ class MaskPropagation:
 
         Masks that are there are only scored, and no feature is taken.
         """
+        labelled_positions(clip)  # before the work
         masks = folder / "masks" / quote(clip.name, safe="")
         if not masks.is_dir():
             write_masks(masks, clip, carry_masks(clip, maps, options, device))
@@ -142,13 +143,7 @@ def score_masks(folder: Path, clip: Clip) -> Record:
     Raises:
         ValueError: fewer than three frames have labels, or a mask cannot be read.
     """
-    assert isinstance(clip.video, LabelledVideo)
-    positions = [index for index in clip.video.labelled if clip.start <= index < clip.stop]
-    if len(positions) < 3:
-        raise ValueError(
-            f"{clip.name} has {len(positions)} labelled frames, expected three or more, as the "
-            "first and the last do not count"
-        )
+    positions = labelled_positions(clip)
     names = clip.video.frame_names
     target = np.stack([true_labels(clip, index) for index in positions])
     prediction = np.stack([read_mask_png(folder / f"{names[index]}.png") for index in positions])
@@ -161,6 +156,22 @@ def score_masks(folder: Path, clip: Clip) -> Record:
         "contour": scores.contour.tolist(),
         "motion": _nan_to_none(motion.object_motion(target, positions)[:, 1:-1]),
     }
+
+
+def labelled_positions(clip: Clip) -> list[int]:
+    """Give the positions of the labelled frames of a clip in its video.
+
+    Raises:
+        ValueError: there are fewer than three.
+    """
+    assert isinstance(clip.video, LabelledVideo)
+    positions = [index for index in clip.video.labelled if clip.start <= index < clip.stop]
+    if len(positions) < 3:
+        raise ValueError(
+            f"{clip.name} has {len(positions)} labelled frames, expected three or more, as the "
+            "first and the last do not count; choose another split"
+        )
+    return positions
 
 
 def _peek(maps: Iterator[Tensor]) -> tuple[tuple[int, int], Iterator[Tensor]]:

@@ -73,8 +73,9 @@ def format_rows(
     return "\n".join([*_aligned(lines), *notes])
 
 
-def _cells(values: Mapping[str, float], metrics: Sequence[str]) -> list[str]:
-    return [f"{values[name]:.1f}" if name in values else "-" for name in metrics]
+def _cells(values: Mapping[str, float | None], metrics: Sequence[str]) -> list[str]:
+    found = [values.get(name) for name in metrics]
+    return ["-" if value is None else f"{value:.1f}" for value in found]
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,10 @@ def write_csv(path: Path, swept: Sequence[Values], rows: Sequence[Mapping[str, A
         lines = [
             {
                 **{name: _text(value) for name, value in point.items()},
-                **{name: f"{value:.3f}" for name, value in row["metrics"].items()},
+                **{
+                    name: "" if value is None else f"{value:.3f}"
+                    for name, value in row["metrics"].items()
+                },
                 "seconds_per_frame": row["seconds_per_frame"],
                 "peak_memory_bytes": row["peak_memory_bytes"],
                 "run": row["run"],
@@ -112,19 +116,22 @@ def draw(
         rows: of the points.
     """
     shown: Sequence[str] = rows[0]["shown"]
+    heights = [
+        {m: math.nan if row["metrics"][m] is None else row["metrics"][m] for m in shown}
+        for row in rows
+    ]
     if len(axes) == 1 and axes[0].is_numeric:
         name = axes[0].name
         series = {
             metric: [
-                (point[name], row["metrics"][metric])
-                for point, row in zip(swept, rows, strict=True)
+                (point[name], height[metric]) for point, height in zip(swept, heights, strict=True)
             ]
             for metric in shown
         }
         save_lines(path, series, xlabel=name, ylabel="%")
     elif len(axes) == 2:
         first, second = axes
-        values = np.array([row["metrics"][shown[0]] for row in rows])
+        values = np.array([height[shown[0]] for height in heights])
         save_heat_map(
             path,
             values.reshape(len(first.values), len(second.values)),
@@ -135,8 +142,8 @@ def draw(
         )
     else:
         groups = {
-            ", ".join(map(_text, point.values())): {m: row["metrics"][m] for m in shown}
-            for point, row in zip(swept, rows, strict=True)
+            ", ".join(map(_text, point.values())): height
+            for point, height in zip(swept, heights, strict=True)
         }
         save_bars(path, groups, ylabel="%")
 
