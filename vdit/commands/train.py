@@ -1,15 +1,15 @@
-"""`vdit train`: one stage of training, in pieces."""
+"""`vdit train`: one stage of training, in pieces, on one process or on those of torchrun."""
 
 from __future__ import annotations
 
 import json
 import logging
 from argparse import Namespace
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from vdit.build import quiet_libraries
 from vdit.config import load_config
@@ -19,7 +19,9 @@ from vdit.stages.referring import ReferringConfig, ReferringStage
 from vdit.stages.tokenizers import TokenizerConfig, train_tokenizers
 from vdit.stages.towers import TowersConfig, TowersStage
 from vdit.stages.words import WordsConfig, WordsStage
-from vdit.training.engine import METRICS, Trainer
+from vdit.training.distributed import Processes, join_processes
+from vdit.training.engine import CHECKPOINT, Trainer
+from vdit.training.run_folder import describe_run, plain
 
 STAGES: dict[str, tuple[Any, Any]] = {
     "autoencoder": (AutoencoderConfig, AutoencoderStage),
@@ -34,40 +36,74 @@ TOKENIZERS = "tokenizers"
 def run(arguments: Namespace) -> None:
     """Train the stage that the configuration names; its networks go into the model folder."""
     path = Path(arguments.config)
-    name, content = _read(path)
+    content = _read(path)
+    name = content.pop("stage")
     folder = Path(arguments.output)
-    work = folder.parent / f"{folder.name}-training" / path.stem
     if name == TOKENIZERS:
         train_tokenizers(load_config(TokenizerConfig, content, arguments.changes), folder)
         return
-    schema, stage_class = STAGES[name]
-    config = load_config(schema, content, arguments.changes)
-    if (work / METRICS).exists() and not arguments.resume:
+    config = load_config(STAGES[name][0], content, arguments.changes)
+    quiet_libraries()
+    with join_processes(config.run.device) as processes:
+        work = folder.parent / f"{folder.name}-training" / path.stem
+        summary = _train(name, config, folder, work, arguments, processes)
+        if processes.is_first:
+            sentence = "{stage}: step {step}, {state}".format(**summary)
+            print(json.dumps(summary) if arguments.json else sentence)
+
+
+def _train(
+    name: str,
+    config: Any,
+    folder: Path,
+    work: Path,
+    arguments: Namespace,
+    processes: Processes,
+) -> dict[str, Any]:
+    """Train in `work`, export into `folder`; what there is to say of it."""
+    if (work / CHECKPOINT).exists() and not arguments.resume:
         raise ValueError(
             f"expected a new stage, found the training of one in {work}; pass --resume to go on, "
             "or remove the folder"
         )
-    quiet_libraries()
-    logging.getLogger("vdit.training").setLevel(logging.INFO)
-    trainer = Trainer(stage_class(config, folder), config.run, work)
-    work.mkdir(parents=True, exist_ok=True)
+    if processes.is_first:
+        logging.getLogger("vdit.training").setLevel(logging.INFO)
+    trainer = Trainer(STAGES[name][1](config, folder), config.run, work, processes)
     if arguments.resume:
         trainer.resume()
-    (work / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-    complete = trainer.run(arguments.minutes)
+    if processes.is_first:
+        facts = {"step": trainer.step, "portions": plain(trainer.portions)}
+        describe_run(work, {"stage": name, **plain(config)}, facts)
+    try:
+        complete = trainer.run(arguments.minutes)
+    except FloatingPointError as error:
+        raise ValueError(str(error)) from error
     state = "complete" if complete else "stopped; --resume goes on"
-    summary = {"stage": name, "step": trainer.step, "steps": config.run.steps, "state": state}
-    print(json.dumps(summary) if arguments.json else f"{name}: step {trainer.step}, {state}")
+    return {"stage": name, "step": trainer.step, "steps": trainer.portions.steps, "state": state}
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    """Split a configuration file into the stage's name and the rest."""
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a configuration file and the one that its `base:` names, which it changes."""
+    content = _load(path)
+    base = content.pop("base", None)
+    if base is not None:
+        if path.resolve() in above:
+            raise ValueError(f"expected `base:` to name another file, {path} comes back to itself")
+        based = _read(path.parent / str(base), (*above, path.resolve()))
+        merged: Any = OmegaConf.merge(based, content)
+        content = dict(OmegaConf.to_object(merged))
+    known = [TOKENIZERS, *STAGES]
+    if content.get("stage") not in known:
+        raise ValueError(f"expected `stage:` with one of {', '.join(known)} in {path}")
+    return content
+
+
+def _load(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"expected a readable YAML file, got {path}: {reason}") from error
-    known = [TOKENIZERS, *STAGES]
-    if not isinstance(content, dict) or content.get("stage") not in known:
-        raise ValueError(f"expected `stage:` with one of {', '.join(known)} in {path}")
-    return content.pop("stage"), content
+    if not isinstance(content, dict):
+        raise ValueError(f"expected `stage:` and its settings in {path}, found no mapping")
+    return content

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from vdit.architectures import MINI
 from vdit.build import assemble, load_trained, trained_names
@@ -23,10 +22,11 @@ from vdit.stages.clips import (
     collate_examples,
     videos_of,
 )
+from vdit.stages.matched import MatchedStage
 from vdit.stages.parts import load_parts, save_weights
 from vdit.structures import Target, VideoBatch
 from vdit.training.criterion import Criterion, LossWeights
-from vdit.training.engine import RunConfig, Stage
+from vdit.training.engine import RunConfig
 from vdit.training.matcher import TemporalMatcher
 from vdit.visualize import contact_sheet, overlay_masks
 
@@ -56,7 +56,7 @@ class ReferringConfig:
     short_side: int = 96
 
 
-class ReferringStage(Stage):
+class ReferringStage(MatchedStage):
     """The released losses on all sentences of a batch of clips.
 
     Args:
@@ -81,26 +81,20 @@ class ReferringStage(Stage):
         self.matcher = TemporalMatcher()
         self.criterion = Criterion(config.loss)
 
-    def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
-        targets = [target for example in batch for target in example.targets]
-        output = self._forward(
-            batch, lambda layers: [self.matcher(layer, targets) for layer in layers]
-        )
-        terms = self.criterion(output.layers, output.matches, output.mask_logits, targets)
-        main = {name: value for name, value in terms.items() if not name[-1].isdigit()}
-        return {"loss": self.criterion.total(terms), **main}
+    def targets(self, batch: list[ClipExample]) -> list[Target]:
+        return [target for example in batch for target in example.targets]
 
-    def _forward(self, examples: list[ClipExample], select: SelectQueries) -> VDITOutput:
+    def segment(self, batch: list[ClipExample], select: SelectQueries) -> VDITOutput:
         """Run all sentences; clips are encoded once and repeated for each of theirs."""
-        videos = videos_of(examples)
-        counts = torch.tensor([len(example.captions) for example in examples])
+        videos = videos_of(batch)
+        counts = torch.tensor([len(example.captions) for example in batch])
         with torch.no_grad():
             encoded = self.model.encode(videos).repeat(counts)
         B, (H, W) = int(counts.sum()), videos.shape[-2:]
         mask = torch.zeros(B, H, W, dtype=torch.bool)
-        batch = VideoBatch(videos.new_empty(B, 0), mask, [(H, W)] * B)
-        captions = [caption for example in examples for caption in example.captions]
-        return self.model(batch, captions, encoded=encoded, select=select)
+        padded = VideoBatch(videos.new_empty(B, 0), mask, [(H, W)] * B)
+        captions = [caption for example in batch for caption in example.captions]
+        return self.model(padded, captions, encoded=encoded, select=select)
 
     def draw_samples(self, folder: Path) -> None:
         """Segment sentences that are not trained on; draw and score them."""
@@ -108,7 +102,7 @@ class ReferringStage(Stage):
         pictures, scores = [], []
         for index in range(NUM_SAMPLES):
             example = clips[index]
-            masks = self._forward([example], best_query).mask_logits[-1].numpy() > 0
+            masks = self.segment([example], best_query).mask_logits[-1].numpy() > 0
             for k, target in enumerate(example.targets):
                 if not len(target.masks):  # names nothing
                     continue

@@ -59,6 +59,7 @@ class Criterion:
         matches: Sequence[Match],
         mask_logits: Sequence[Tensor],
         targets: Sequence[Target],
+        num_boxes: float | None = None,
     ) -> dict[str, Tensor]:
         """Compute the loss terms, not yet weighted.
 
@@ -67,6 +68,8 @@ class Criterion:
             matches: the K pairs of each layer.
             mask_logits: [K, T, H, W] refined masks of the pairs of each layer, in their order.
             targets: the objects of each of the B clips; masks up to the size of the padded video.
+            num_boxes: what sums are divided by, where these clips are a part of a step; at least 1
+                is taken. None = count these clips, mean over the processes.
 
         Returns:
             Scalars loss_ce, loss_bbox, loss_giou, loss_mask, loss_dice, loss_mask_low and
@@ -82,13 +85,16 @@ class Criterion:
                 f"{len(matches)} matches and {len(mask_logits)} masks"
             )
         truth = _Truth.gather(targets, layers[-1].class_logits.shape[0], mask_logits[-1])
-        num_boxes = _mean_over_processes(truth.valid.sum()).clamp(min=1)
+        if num_boxes is None:
+            divisor = _mean_over_processes(truth.valid.sum()).clamp(min=1)
+        else:
+            divisor = torch.tensor(max(num_boxes, 1.0), device=truth.valid.device)
         losses: dict[str, Tensor] = {}
         suffixes = ["", *(f"_{index}" for index in range(len(layers) - 1))]
         order = [len(layers) - 1, *range(len(layers) - 1)]
         for suffix, index in zip(suffixes, order, strict=True):
             sums = _layer_sums(layers[index], matches[index], mask_logits[index], truth)
-            losses |= {f"loss_{name}{suffix}": value / num_boxes for name, value in sums.items()}
+            losses |= {f"loss_{name}{suffix}": value / divisor for name, value in sums.items()}
         _check_finite(losses)
         return losses
 
@@ -185,7 +191,4 @@ def _check_finite(losses: Mapping[str, Tensor]) -> None:
     values = torch.stack(list(losses.values())).detach()
     if not values.isfinite().all():
         broken = [name for name, value in losses.items() if not value.isfinite()]
-        raise FloatingPointError(
-            f"{', '.join(broken)} not finite; look at the learning rate and at the inputs of this "
-            "batch"
-        )
+        raise FloatingPointError(f"{', '.join(broken)} not finite")

@@ -1,4 +1,4 @@
-"""The training loop: any stage, resumable at any step, bit for bit on a CPU.
+"""The training loop: any stage, on any number of processes, resumable bit for bit on a CPU.
 
 A step depends on the weights, the optimizer and the step's number only: data, noise and dropout are
 drawn from generators that the number seeds.
@@ -6,85 +6,40 @@ drawn from generators that the number seeds.
 
 from __future__ import annotations
 
-import json
 import logging
+import math
+import signal
+import threading
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
-from vdit.atomic import replace_when_complete
-from vdit.training.schedule import MovingAverage, cosine_rate
+from vdit.training.batches import Batches, noise_seed, number_of
+from vdit.training.checkpoints import (
+    CHECKPOINT,
+    TrainingState,
+    averaged,
+    read_state,
+    write_state,
+)
+from vdit.training.distributed import Processes
+from vdit.training.optimization import Updater, build_optimizer, set_rates
+from vdit.training.run_config import RunConfig, divide
+from vdit.training.run_folder import plain, save_failure
+from vdit.training.scalars import METRICS, ScalarLog, open_logs
+from vdit.training.schedule import MovingAverage
+from vdit.training.stage import Stage
+
+__all__ = ["CHECKPOINT", "METRICS", "RunConfig", "Stage", "Trainer"]
 
 logger = logging.getLogger(__name__)
-
-CHECKPOINT = "checkpoint.pt"
-METRICS = "metrics.jsonl"
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """How long and how fast a stage trains.
-
-    Attributes:
-        steps: optimizer steps in all.
-        batch: examples of a step.
-        rate: peak learning rate of AdamW.
-        warmup: steps of linear rise.
-        decay: weight decay.
-        clip: largest norm of the gradient; longer ones are scaled down.
-        average: decay of the moving average that is exported.
-        seed: of weights, data and noise.
-        workers: processes that make examples.
-        log_every: steps between lines of `metrics.jsonl`.
-        save_every: steps between checkpoints.
-        sample_every: steps between samples to look at.
-    """
-
-    steps: int = 1000
-    batch: int = 8
-    rate: float = 1e-3
-    warmup: int = 50
-    decay: float = 0.01
-    clip: float = 1.0
-    average: float = 0.995
-    seed: int = 0
-    workers: int = 1
-    log_every: int = 20
-    save_every: int = 200
-    sample_every: int = 500
-
-
-class Stage(ABC):
-    """One thing to train.
-
-    Attributes:
-        modules: what is trained or used; parameters that require gradients are optimized.
-        data: index -> example; every index is used once.
-        collate: examples -> batch.
-    """
-
-    modules: nn.Module
-    data: Dataset[Any]
-    collate: Callable[[list[Any]], Any]
-
-    @abstractmethod
-    def losses(self, batch: Any) -> dict[str, Tensor]:
-        """Compute loss terms of a batch; "loss" is minimized, all are logged."""
-
-    @abstractmethod
-    def draw_samples(self, folder: Path) -> None:
-        """Write pictures or texts to look at into a folder."""
-
-    @abstractmethod
-    def export(self) -> None:
-        """Write the trained networks where the next stage finds them."""
 
 
 class Trainer:
@@ -94,104 +49,216 @@ class Trainer:
         stage: what to train.
         config: how.
         folder: gets `checkpoint.pt`, `metrics.jsonl` and `samples/`.
+        processes: of the run; None = this one alone.
     """
 
-    def __init__(self, stage: Stage, config: RunConfig, folder: Path) -> None:
+    def __init__(
+        self, stage: Stage, config: RunConfig, folder: Path, processes: Processes | None = None
+    ) -> None:
         self.stage = stage
         self.config = config
         self.folder = folder
+        self.processes = processes or Processes()
+        self.portions = divide(config, self.processes.world_size, stage.num_examples)
         self.step = 0
-        self.parameters = [p for p in stage.modules.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.rate, weight_decay=config.decay, betas=(0.9, 0.99)
+        self.device = self.processes.device
+        stage.move(self.device)
+        trained = {n: p for n, p in stage.modules.named_parameters() if p.requires_grad}
+        self.parameters = list(trained.values())
+        self.optimizer = build_optimizer(trained, config)
+        scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
+        self.updater = Updater(self.optimizer, config.clip, scaler)
+        self.average = (
+            None if config.average is None else MovingAverage(self.parameters, config.average)
         )
-        self.average = MovingAverage(self.parameters, config.average)
+        self.state = TrainingState(stage.modules, trained, self.optimizer, scaler, self.average)
+        self.network = self.processes.average_gradients(_Losses(stage))
+        if config.compile is not None:
+            stage.compile(config.compile)
 
     def run(self, minutes: float | None = None) -> bool:
-        """Train to the end, or for some minutes; True = the end was reached and exported."""
+        """Train to the end, or for some minutes, or up to a SIGTERM; all save where they stop.
+
+        Returns:
+            True = the end was reached and exported.
+
+        Raises:
+            FloatingPointError: a loss or a gradient is not finite; the sentence names the file
+                with the batch and the state.
+        """
         start = time.perf_counter()
         self.stage.modules.train()
-        for batch in self._batches():
-            began = time.perf_counter()
-            losses = self._update(batch)
-            self.step += 1
-            if self.step % self.config.log_every == 0 or self.step == self.config.steps:
-                self._log(losses, time.perf_counter() - began)
-            if self.step % self.config.save_every == 0:
-                self.save()
-            if self.step % self.config.sample_every == 0 or self.step == self.config.steps:
-                self._with_average(lambda: self.stage.draw_samples(self._sample_folder()))
-            if minutes is not None and time.perf_counter() - start > 60 * minutes:
-                break
+        logs = self._open_logs()
+        if self.processes.is_first:
+            logger.info("%s", self.portions.describe())
+        try:
+            with _noting_termination() as is_terminated:
+                for batches in self._batches():
+                    began = time.perf_counter()
+                    losses = self._update(batches)
+                    self.step += 1
+                    self._report(losses, time.perf_counter() - began, logs)
+                    late = minutes is not None and time.perf_counter() - start > 60 * minutes
+                    if self.processes.sum(late or is_terminated())[0]:
+                        break
+        finally:
+            for log in logs:
+                log.close()
         self.save()
-        if self.step < self.config.steps:
+        if self.step < self.portions.steps:
             return False
-        self._with_average(self.stage.export)
+        with self._for_looking():
+            if self.processes.is_first:
+                self.stage.export()
+        self.processes.sum(0.0)  # nobody leaves before the networks are written
         return True
 
-    def _batches(self) -> Iterator[Any]:
-        first, last = self.step * self.config.batch, self.config.steps * self.config.batch
+    def _batches(self) -> Iterator[list[Any]]:
+        """Give all micro-batches of a step at once: their counts are needed before the first."""
+        keys = Batches(
+            self.portions,
+            self.stage.num_examples,
+            self.config.seed,
+            self.processes.rank,
+            self.step,
+        )
         loader: DataLoader[Any] = DataLoader(
             self.stage.data,
-            batch_size=self.config.batch,
-            sampler=range(first, last),
+            batch_sampler=keys,
             num_workers=self.config.workers,
             collate_fn=self.stage.collate,
         )
-        return iter(loader)
+        batches = iter(loader)
+        while self.step < self.portions.steps:
+            yield [next(batches) for _ in range(self.portions.accumulate)]
 
-    def _update(self, batch: Any) -> dict[str, float]:
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
-        share = cosine_rate(self.step, self.config.steps, self.config.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * share
-        losses = self.stage.losses(batch)
+    # ---- one step ------------------------------------------------------------------------------
+
+    def _update(self, batches: list[Any]) -> dict[str, float]:
+        """Do a step; the mean losses of this process."""
+        set_rates(self.optimizer, self.step, self.config, self.portions)
+        counts = [self.stage.count(batch) for batch in batches]
+        count = self.processes.sum(sum(counts))[0] / self.processes.world_size
         self.optimizer.zero_grad()
-        losses["loss"].backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient is not finite at step {self.step}; lower the rate and resume"
-            )
-        self.optimizer.step()
-        self.average.update(self.step)
-        return {name: float(value.detach()) for name, value in losses.items()}
+        losses: dict[str, float] = {}
+        try:
+            for turn, batch in enumerate(batches):
+                for name, value in self._accumulate(turn, batch, count).items():
+                    losses[name] = losses.get(name, 0.0) + float(value)
+            if not math.isfinite(self.processes.sum(losses["loss"])[0]):
+                raise FloatingPointError("the loss is not finite")
+            losses["norm"] = float(self.updater.step(self.parameters))
+        except FloatingPointError as error:
+            raise self._failure(error, batches, losses) from error
+        if self.average is not None:
+            self.average.update(self.step)
+        return losses
 
-    def _with_average(self, act: Callable[[], None]) -> None:
-        """Do something with averaged weights in eval mode."""
-        self.average.swap()
-        self.stage.modules.eval()
-        with torch.no_grad():
-            act()
-        self.stage.modules.train()
-        self.average.swap()
+    def _accumulate(self, turn: int, batch: Any, count: float) -> dict[str, Tensor]:
+        """Add the gradients of a micro-batch; processes exchange them after the last one."""
+        number = number_of(self.portions, self.processes.rank, turn)
+        torch.manual_seed(noise_seed(self.config.seed, self.step, number))
+        is_last = turn == self.portions.accumulate - 1
+        waits = isinstance(self.network, DistributedDataParallel) and not is_last
+        with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]
+            with self._autocast():
+                losses = self.network(batch, count)
+            self.updater.backward(losses["loss"])
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _autocast(self) -> torch.autocast:
+        dtype = getattr(torch, self.config.precision)
+        enabled = dtype != torch.float32
+        return torch.autocast(self.device.type, dtype if enabled else None, enabled=enabled)
+
+    def _failure(
+        self, error: FloatingPointError, batches: list[Any], losses: Mapping[str, float]
+    ) -> FloatingPointError:
+        content = self.state.collect(self.step) | {"batches": batches, "losses": dict(losses)}
+        path = save_failure(self.folder, self.step, self.processes.rank, content)
+        return FloatingPointError(
+            f"step {self.step}: {error}; batch and state are in {path}; look at them, or lower "
+            "the learning rate and resume"
+        )
+
+    # ---- what is seen of it --------------------------------------------------------------------
+
+    def _report(self, losses: dict[str, float], seconds: float, logs: list[ScalarLog]) -> None:
+        """Log, save, draw and validate where the step is one for it."""
+        config, step = self.config, self.step
+        is_end = step == self.portions.steps
+        end_of_epoch = self.portions.is_end_of_epoch(step)
+        if step % config.log_every == 0 or is_end or end_of_epoch:
+            self._log(losses, seconds, logs)
+        if step % config.save_every == 0 or (end_of_epoch and not is_end):
+            self.save()
+        if step % config.sample_every == 0 or is_end:
+            with self._for_looking():
+                if self.processes.is_first:
+                    self.stage.draw_samples(self._sample_folder())
+        if step % config.validate_every == 0 if config.validate_every else end_of_epoch:
+            self._validate(logs)
+
+    def _log(self, losses: dict[str, float], seconds: float, logs: list[ScalarLog]) -> None:
+        """Write the mean over processes."""
+        everywhere = self.processes.gather(losses)
+        if not self.processes.is_first:
+            return
+        means: dict[str, float] = {}
+        for found in everywhere:
+            for name, value in found.items():
+                means[name] = means.get(name, 0.0) + value / len(everywhere)
+        means["rate"] = max(group["lr"] for group in self.optimizer.param_groups)
+        if self.portions.steps_per_epoch is not None:
+            means["epoch"] = self.step / self.portions.steps_per_epoch
+        for log in logs:
+            log.write(self.step, means | {"seconds": seconds})
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+        left = (self.portions.steps - self.step) * seconds
+        logger.info(
+            "step %d/%d  %s  %.2f s a step, about %s left",
+            self.step,
+            self.portions.steps,
+            shown,
+            seconds,
+            time.strftime("%H:%M:%S", time.gmtime(left)),
+        )
+
+    def _validate(self, logs: list[ScalarLog]) -> None:
+        with self._for_looking():
+            scores = self.stage.validate(self.processes)
+        if scores and self.processes.is_first:
+            values = {f"validation/{name}": value for name, value in scores.items()}
+            for log in logs:
+                log.write(self.step, values)
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+            logger.info("step %d/%d  validation: %s", self.step, self.portions.steps, shown)
+
+    @contextmanager
+    def _for_looking(self) -> Iterator[None]:
+        """Averaged weights, eval mode, no gradients."""
+        with averaged(self.average), torch.no_grad(), self._autocast():
+            self.stage.modules.eval()
+            yield
+            self.stage.modules.train()
 
     def _sample_folder(self) -> Path:
         folder = self.folder / "samples" / f"{self.step:06d}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _log(self, losses: dict[str, float], seconds: float) -> None:
-        line = {"step": self.step, **{k: round(v, 5) for k, v in losses.items()}}
-        line["seconds"] = round(seconds, 3)
-        logger.info("%s", json.dumps(line))
-        with (self.folder / METRICS).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+    def _open_logs(self) -> list[ScalarLog]:
+        if not self.processes.is_first:
+            return []
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return open_logs(self.config.log, self.folder, self.step, plain(self.config))
 
     # ---- resume --------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write everything that the next step depends on."""
-        state = {
-            "step": self.step,
-            "parameters": [parameter.detach() for parameter in self.parameters],
-            "buffers": dict(self.stage.modules.named_buffers()),
-            "average": self.average.values,
-            "optimizer": self.optimizer.state_dict(),
-        }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replace_when_complete(self.folder / CHECKPOINT) as temporary:
-            torch.save(state, temporary)
+        """Write everything that the next step depends on, from the first process."""
+        if self.processes.is_first:
+            write_state(self.state.collect(self.step), self.folder / CHECKPOINT)
 
     def resume(self) -> None:
         """Go on from `checkpoint.pt`; lines of `metrics.jsonl` after it are dropped.
@@ -199,27 +266,30 @@ class Trainer:
         Raises:
             ValueError: there is no checkpoint, or it belongs to another model.
         """
-        path = self.folder / CHECKPOINT
-        if not path.is_file():
-            raise ValueError(f"expected a checkpoint at {path}, found none; train without --resume")
-        state = torch.load(path, weights_only=True)
-        shapes = [tuple(value.shape) for value in state["parameters"]]
-        if shapes != [tuple(parameter.shape) for parameter in self.parameters]:
-            raise ValueError(
-                f"expected the parameters of this configuration in {path}, found others; "
-                "use its own configuration or another output"
-            )
-        with torch.no_grad():
-            for parameter, value in zip(self.parameters, state["parameters"], strict=True):
-                parameter.copy_(value)
-            for value, kept in zip(self.average.values, state["average"], strict=True):
-                value.copy_(kept)
-            for name, buffer in self.stage.modules.named_buffers():
-                buffer.copy_(state["buffers"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
-        metrics = self.folder / METRICS
-        if metrics.is_file():
-            lines = [line for line in metrics.read_text().splitlines() if line]
-            kept_lines = [line for line in lines if json.loads(line)["step"] <= self.step]
-            metrics.write_text("".join(line + "\n" for line in kept_lines))
+        self.step = self.state.restore(*read_state(self.folder, self.device))
+
+
+class _Losses(nn.Module):
+    """The losses of a stage as a module, which DistributedDataParallel can wrap."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.stage = stage
+        self.networks = stage.modules
+
+    def forward(self, batch: Any, count: float) -> dict[str, Tensor]:
+        return self.stage.shared_losses(batch, count)
+
+
+@contextmanager
+def _noting_termination() -> Iterator[Any]:
+    """Turn SIGTERM into an answer to "is it time to stop?"."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event.is_set
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
+    try:
+        yield event.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -104,10 +104,7 @@ class TemporalMatcher:
         pairs = []
         for b, cost in enumerate(torch.cat(costs, dim=1).cpu().split(counts, dim=1)):
             if not cost.isfinite().all():
-                raise FloatingPointError(
-                    f"the matching cost of clip {b} is not finite; look at the learning rate and "
-                    "at the inputs of this batch"
-                )
+                raise FloatingPointError(f"the matching cost of clip {b} is not finite")
             objects, queries = linear_sum_assignment(cost.T.numpy())
             pairs += [(b, q, n) for q, n in zip(queries, objects, strict=True)]
         device = layer.class_logits.device

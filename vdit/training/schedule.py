@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,17 @@ def cosine_rate(step: int, steps: int, warmup: int) -> float:
         return (step + 1) / warmup
     share = (step - warmup) / max(steps - warmup, 1)
     return 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def multistep_rate(step: int, drops: Sequence[int], factor: float, warmup: int = 0) -> float:
+    """Share of the peak learning rate: a linear rise, then a fall by `factor` from each drop on.
+
+    >>> [round(multistep_rate(step, [2, 4], 0.1), 6) for step in range(5)]
+    [1.0, 1.0, 0.1, 0.1, 0.01]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return factor ** sum(step >= drop for drop in drops)
 
 
 class MovingAverage:
