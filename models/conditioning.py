@@ -41,7 +41,8 @@ class NoisePredictor(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         raw = self.conv(latents.flatten(0, 1))
-        raw = self.mlp(raw.movedim(1, -1)).movedim(-1, 1).view(latents.shape)
+        # statistics of half precision lose the small differences that they are of
+        raw = self.mlp(raw.movedim(1, -1)).movedim(-1, 1).reshape(latents.shape).float()
         axes = (0, 1, 2, 3, 4) if self.statistics == "batch" else (1, 2, 3, 4)
         mean = raw.mean(dim=axes, keepdim=True)
         std = raw.std(dim=axes, keepdim=True)

@@ -75,7 +75,7 @@ class SharedWork:
     Attributes:
         started: the UNet's pass.
         finest: [B, T', C, h, w] float32, the map at stride 4, which no sentence reaches.
-        frames: indices of the T' frames to keep; None = all.
+        frames: indices of the T' frames to keep, as `VDIT.features`; None = all.
     """
 
     started: StartedPass
@@ -146,6 +146,17 @@ class VDIT(nn.Module):
         self.adapters = build_adapters(widths, config.head.channels)
         self.head = ReferringHead(config.head)
 
+    def idle_parameters(self) -> set[str]:
+        """Name the parameters of the model's own that its variant never uses."""
+        used = {"image+text": "image_prompt.", "image": "image_prompt.image_projection."}
+        prompt = used.get(self.config.condition, "no prompt")
+        return {
+            name
+            for name, _ in self.named_parameters()
+            if (name.startswith("image_prompt.") and not name.startswith(prompt))
+            or (name.startswith("noise_predictor.") and self.config.noise != "predicted")
+        }
+
     def encode(self, video: Tensor) -> Encoded:
         """Compute what all sentences share; video [B, T, 3, H, W] in 0..1."""
         return self.backbone.encode(video)
@@ -203,8 +214,9 @@ class VDIT(nn.Module):
             encoded: B clips of T frames, or what `start` made of them.
             sentences: B captions.
             generator: source of the posterior sample and of Gaussian noise.
-            frames: indices of the frames to keep; None = all. All frames are seen by the UNet.
-                `start` was told both, where it made `encoded`.
+            frames: indices of the frames to keep, for all clips [T'] or for each [B, T']; None =
+                all. All frames are seen by the UNet. `start` was told both, where it made
+                `encoded`.
 
         Returns:
             [B, T, C, h, w] float32 at strides 4, 8, 16, 32.
@@ -225,7 +237,7 @@ class VDIT(nn.Module):
         blocks = [block for taps in levels for block in taps]
         found = self.backbone.extract(started, blocks=blocks, text=text)
         if frames is not None:
-            found = {name: x[:, frames] for name, x in found.items()}
+            found = {name: keep_frames(x, frames) for name, x in found.items()}
         maps = []
         for taps in levels:
             adapter = self.adapters[TAPS.index(tuple(taps))]
@@ -251,7 +263,7 @@ class VDIT(nn.Module):
             select: which queries get a full-resolution mask; the matcher while training.
             encoded: what `encode` made of the clips, if it is at hand.
             generator: source of randomness; None = torch's global one.
-            frames: indices of the frames to decode; None = all.
+            frames: indices of the frames to decode, as `features`; None = all.
         """
         encoded = self.encode(batch.video) if encoded is None else encoded
         sentences = captions if isinstance(captions, Sentences) else self.encode_captions(captions)
@@ -270,6 +282,13 @@ class VDIT(nn.Module):
             for layer, match in zip(layers, matches, strict=True)
         ]
         return VDITOutput(layers, matches, masks)
+
+
+def keep_frames(x: Tensor, frames: Tensor) -> Tensor:
+    """Keep frames of [B, T, ...], the same in all clips [T'] or others in each [B, T']."""
+    if frames.ndim == 1:
+        return x[:, frames]
+    return x[torch.arange(len(frames), device=x.device)[:, None], frames]
 
 
 def build_adapters(in_channels: Sequence[int], channels: Sequence[int]) -> nn.ModuleList:

@@ -120,8 +120,32 @@ def test_frames_can_be_chosen_after_the_backbone(build):
     torch.testing.assert_close(chosen.mask_logits[-1][:, 0], whole.mask_logits[-1][:, 1])
 
 
-def test_training_reaches_every_trained_parameter_and_no_frozen_one(build):
-    model, batch = build().train(), clip()
+def test_frames_can_be_chosen_clip_by_clip(build):
+    model, batch = build(noise_statistics="clip", compat="improved"), clip(B=2)
+    captions, frames = ["a red ball", "the dog"], torch.tensor([[2], [0]])
+    together = predict(model, batch, captions, frames=frames)
+    for b in range(2):
+        one = VideoBatch(batch.video[b : b + 1], batch.padding_mask[:1], batch.sizes[:1])
+        alone = predict(model, one, captions[b : b + 1], frames=frames[b])
+        boxes = [output.layers[-1].boxes_cxcywh for output in (together, alone)]
+        assert torch.allclose(boxes[0][b], boxes[1][0], atol=1e-4)
+        masks = [output.mask_logits[-1] for output in (together, alone)]
+        assert torch.allclose(masks[0][b], masks[1][0], atol=1e-3)
+
+
+VARIANTS = [
+    {},
+    {"condition": "text"},
+    {"condition": "image"},
+    {"noise": "gaussian"},
+    {"noise": "none"},
+    {"condition": "text", "noise": "none"},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_training_reaches_every_trained_parameter_and_no_frozen_one(build, variant):
+    model, batch = build(**variant).train(), clip()
     pairs = torch.zeros(1, dtype=torch.long)
     output = model(
         batch, ["a dog"], select=lambda layers: [Match(pairs, pairs, pairs)] * len(layers)
@@ -131,7 +155,9 @@ def test_training_reaches_every_trained_parameter_and_no_frozen_one(build):
         layer.class_logits.square().sum() + layer.boxes_cxcywh.sum() for layer in output.layers
     )
     loss.backward()
-    trained = set(trained_names(model))
+    idle = model.idle_parameters()
+    assert bool(idle) == bool(variant)
+    trained = set(trained_names(model)) - idle
     for name, parameter in model.named_parameters():
         reached = parameter.grad is not None and bool(parameter.grad.isfinite().all())
         assert reached == (name in trained), name

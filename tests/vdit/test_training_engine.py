@@ -99,7 +99,7 @@ def test_lines_after_the_checkpoint_are_dropped(tmp_path):
 def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path):
     stage = LineStage()
     stage.losses = lambda batch: {"loss": stage.modules[0].weight.sum() * float("nan")}
-    with pytest.raises(FloatingPointError, match="step 0: the loss is not finite; .*rank0"):
+    with pytest.raises(FloatingPointError, match=r"step 0: the loss is not finite; .*rank0"):
         Trainer(stage, CONFIG, tmp_path).run()
 
 
