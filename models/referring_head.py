@@ -33,12 +33,14 @@ class HeadConfig:
         text_dim: channels of the word features.
         num_queries: objects that can be told apart in a clip.
         mask_dim: channels of the mask maps; 16 = 4 x 4 pixels.
+        word_dropout: of the word features while training.
     """
 
     channels: tuple[int, int, int, int] = (128, 256, 512, 1024)
     text_dim: int = 768
     num_queries: int = 5
     mask_dim: int = 16
+    word_dropout: float = 0.1
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
 
 
@@ -56,7 +58,7 @@ class ReferringHead(nn.Module):
         self.config = config
         dim, num_layers = config.transformer.dim, config.transformer.num_decoder_layers
         finest, fine, middle, coarse = config.channels
-        self.text_resizer = TextResizer(config.text_dim, dim)
+        self.text_resizer = TextResizer(config.text_dim, dim, config.word_dropout)
         self.query_fusion = QueryFusion(config.num_queries, dim, config.transformer.num_heads)
         self.query_position = nn.Embedding(config.num_queries, dim)
         self.input_projections = nn.ModuleList(

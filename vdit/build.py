@@ -71,7 +71,7 @@ def load_model(
         model, spec = BUILT_IN[name](dtype)
     else:
         folder = find_folder(name)
-        spec = _spec_of(folder)
+        spec = spec_of(folder)
         networks = load_networks(spec.parts, folder, dtype)
         model = assemble(spec.model, networks)
         if (folder / CONFIG_FILE).is_file():
@@ -110,7 +110,12 @@ def find_folder(name: str) -> Path:
         ) from error
 
 
-def _spec_of(folder: Path) -> ModelSpec:
+def spec_of(folder: Path) -> ModelSpec:
+    """Read what a model folder, or one of a text-to-video pipeline alone, says of itself.
+
+    Raises:
+        ValueError: it is neither, or `config.json` is wrong.
+    """
     if (folder / "model_index.json").is_file() and not (folder / CONFIG_FILE).is_file():
         logger.warning("%s holds no trained head: masks are meaningless", folder)
         return ModelSpec(name=folder.name, trained=False, parts=pipeline_parts(str(folder)))

@@ -21,7 +21,7 @@ def load_config(
     Args:
         schema: a dataclass; nested ones are filled too.
         source: file, or its content.
-        overrides: "key.subkey=value" strings, applied last.
+        overrides: "key.subkey=value" strings, applied last; a number is a place in a list.
 
     Raises:
         ValueError: the file cannot be read, a key is unknown, a value has the wrong type or a
@@ -34,9 +34,12 @@ def load_config(
             if isinstance(source, Mapping)
             else OmegaConf.load(source)
         )
-        merged = OmegaConf.merge(
-            OmegaConf.structured(schema), loaded, OmegaConf.from_dotlist(list(overrides))
-        )
+        for override in overrides:
+            key, _, text = override.partition("=")
+            # a value is read as OmegaConf reads one; `update` also knows places in lists
+            value = OmegaConf.from_dotlist([f"value={text}"])["value"]
+            OmegaConf.update(loaded, key, value, merge=True)
+        merged = OmegaConf.merge(OmegaConf.structured(schema), loaded)
         filled = OmegaConf.to_object(merged)
     except OSError as error:
         raise ValueError(f"expected a readable configuration file, got {name}: {error}") from error

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from vdit.build import quiet_libraries
 from vdit.config import load_config
 from vdit.stages.autoencoder import AutoencoderConfig, AutoencoderStage
+from vdit.stages.benchmark import BenchmarkConfig, BenchmarkStage
 from vdit.stages.diffusion import DiffusionConfig, DiffusionStage
 from vdit.stages.referring import ReferringConfig, ReferringStage
 from vdit.stages.tokenizers import TokenizerConfig, train_tokenizers
@@ -29,6 +30,7 @@ STAGES: dict[str, tuple[Any, Any]] = {
     "words": (WordsConfig, WordsStage),
     "diffusion": (DiffusionConfig, DiffusionStage),
     "referring": (ReferringConfig, ReferringStage),
+    "benchmark": (BenchmarkConfig, BenchmarkStage),
 }
 TOKENIZERS = "tokenizers"
 
@@ -90,8 +92,8 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         if path.resolve() in above:
             raise ValueError(f"expected `base:` to name another file, {path} comes back to itself")
         based = _read(path.parent / str(base), (*above, path.resolve()))
-        merged: Any = OmegaConf.merge(based, content)
-        content = dict(OmegaConf.to_object(merged))
+        merged: Any = OmegaConf.to_object(OmegaConf.merge(based, content))
+        content = dict(merged)
     known = [TOKENIZERS, *STAGES]
     if content.get("stage") not in known:
         raise ValueError(f"expected `stage:` with one of {', '.join(known)} in {path}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -113,7 +114,7 @@ def read_state(folder: Path, device: torch.device) -> tuple[dict[str, Any], Path
         raise ValueError(f"expected a checkpoint at {path}, found none; train without --resume")
     try:
         return torch.load(path, weights_only=True, map_location=device), path
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} cannot be read: {reason}; remove it and train anew") from error
 
