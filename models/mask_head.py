@@ -127,4 +127,13 @@ class MaskDecoder(nn.Module):
         return x + self.conv2_4(update)
 
     def forward(self, maps: Tensor, fine: Tensor, finest: Tensor) -> Tensor:
-        return torch.pixel_shuffle(self.refine(maps, fine, finest), 4).squeeze(1)
+        return _lay_out(self.refine(maps, fine, finest))
+
+
+def _lay_out(maps: Tensor) -> Tensor:
+    """Turn 16 channels into 4 x 4 pixels; torch.pixel_shuffle has no gradient for no maps at all.
+
+    [K, 16, h, w] -> [K, 4 * h, 4 * w].
+    """
+    K, _, h, w = maps.shape
+    return maps.reshape(K, 4, 4, h, w).permute(0, 3, 1, 4, 2).reshape(K, 4 * h, 4 * w)

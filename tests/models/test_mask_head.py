@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from vdit.models.mask_head import DynamicMaskHead, MaskDecoder, sum_levels
+from vdit.models.mask_head import DynamicMaskHead, MaskDecoder, _lay_out, sum_levels
 
 
 def slow_maps(head, states, centers, features, sizes):
@@ -49,3 +49,21 @@ def test_untouched_by_a_silent_decoder():
 def test_levels_are_summed_at_the_finest_size():
     total = sum_levels([torch.ones(1, 2, 8, 8), torch.ones(1, 2, 4, 4), torch.ones(1, 2, 2, 2)])
     torch.testing.assert_close(total, torch.full((1, 2, 8, 8), 3.0))
+
+
+def test_the_layout_is_that_of_pixel_shuffle():
+    maps = torch.randn(3, 16, 5, 6)
+    assert torch.equal(_lay_out(maps), torch.pixel_shuffle(maps, 4).squeeze(1))
+
+
+def test_no_mask_at_all_gives_zero_gradients():
+    decoder = MaskDecoder(16, 8, 4)
+    maps = torch.randn(2, 16, 4, 6, requires_grad=True)
+    fine, finest = torch.randn(2, 8, 4, 6), torch.randn(2, 4, 8, 12)
+    none = torch.zeros(0, dtype=torch.long)
+    logits = decoder(maps[none], fine[none], finest[none])
+    assert logits.shape == (0, 32, 48)
+    logits.sum().backward()
+    for gradient in (maps.grad, *(parameter.grad for parameter in decoder.parameters())):
+        assert gradient is not None
+        assert not gradient.any()

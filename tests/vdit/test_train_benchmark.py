@@ -1,0 +1,222 @@
+"""Training on miniature trees of the benchmarks: every recipe, one process and two, killed too."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from vdit.build import load_model
+from vdit.cli import main
+from vdit.config import load_config
+from vdit.stages.benchmark import BenchmarkConfig
+from vdit.training.engine import CHECKPOINT, METRICS
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs" / "vdit"
+SMALL = [
+    "model.source=mini",
+    "run.workers=0",
+    "run.device=cpu",
+    "run.log_every=1",
+    "data.recipe.num_frames=2",
+    "data.recipe.augmentation.short_sides=[48]",
+    "data.recipe.augmentation.crop_probability=0",
+]
+PICTURES = [
+    "data.recipe.num_frames=1",
+    "data.recipe.picture_augmentation.short_sides=[48]",
+    "data.recipe.picture_augmentation.crop_probability=0",
+]
+LAYOUTS = {
+    "ref-youtube-vos": "train",
+    "mevis": "train",
+    "a2d": "train",
+    "refcoco": "train",
+}
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory):
+    """Function: name of a layout -> root of a rendered tree."""
+    made = {}
+
+    def tree(layout):
+        if layout == "a2d":
+            pytest.importorskip("h5py")
+        if layout not in made:
+            made[layout] = tmp_path_factory.mktemp(layout)
+            words = ["data", "render", "referring", "-o", str(made[layout]), "--layout", layout]
+            words += ["--count", "2", "--frames", "6", "--height", "48", "--width", "64"]
+            assert main([*words, "--split", LAYOUTS[layout]]) == 0
+        return made[layout]
+
+    return tree
+
+
+RECIPES = {
+    "vdit_ytvos": "ref-youtube-vos",
+    "vdit_pretrain_refcoco": "refcoco",
+    "vdit_ytvos_finetune": "ref-youtube-vos",
+    "vdit_a2d": "a2d",
+    "vdit_mevis": "mevis",
+    "ablation_vd_i": "ref-youtube-vos",
+    "ablation_vd_t": "ref-youtube-vos",
+    "ablation_vd_it": "ref-youtube-vos",
+    "ablation_noise_gaussian": "ref-youtube-vos",
+    "ablation_noise_none": "ref-youtube-vos",
+}
+
+
+def words_of(name, trees):
+    """Overrides that make a recipe small."""
+    layout = RECIPES[name]
+    kind = f"[{{name: {layout}, root: {trees(layout)}, split: train}}]"
+    words = [str(CONFIGS / f"{name}.yaml"), *SMALL, f"data.datasets={kind}", "data.epoch_size=3"]
+    words += [
+        f"validation.data.datasets={kind}",
+        "validation.clips=2",
+        "validation.data.recipe.short_side=48",
+    ]
+    if name == "vdit_pretrain_refcoco":
+        words += PICTURES
+    if name in ("vdit_ytvos_finetune", "vdit_a2d"):
+        words.append("model.pretrained=vdit-mini")
+    return [*words, "run.epochs=2", "run.drops=[1]"]
+
+
+def environment():
+    inherited = os.environ.get("PYTHONPATH", "")
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{inherited}"}
+
+
+def command(words, processes=1):
+    python = [sys.executable]
+    if processes > 1:
+        python += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [*python, str(ROOT / "tools" / "train.py"), *words]
+
+
+def start(words, processes=1):
+    done = subprocess.run(
+        command(words, processes), env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def losses(work):
+    found = [json.loads(line) for line in (work / METRICS).read_text().splitlines()]
+    return [line["loss"] for line in found if "loss" in line]
+
+
+def scores(work):
+    found = [json.loads(line) for line in (work / METRICS).read_text().splitlines()]
+    return [line["validation/J"] for line in found if "validation/J" in line]
+
+
+def check_model(folder, name):
+    """The trained model loads, and is the recipe's."""
+    model, spec = load_model(folder)
+    assert spec.trained
+    if name == "vdit_mevis":
+        assert model.head.config.num_queries == 20
+    if name.startswith("ablation_vd"):
+        wanted = {"i": "image", "t": "text", "it": "image+text"}[name.rpartition("_")[2]]
+        assert model.config.condition == wanted
+    if name.startswith("ablation_noise"):
+        assert model.config.noise == name.rpartition("_")[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_train_on_one_process(trees, tmp_path, name):
+    assert main(["train", *words_of(name, trees), "-o", str(tmp_path / "model")]) == 0
+    work = tmp_path / "model-training" / name
+    batch = 4 if name == "vdit_pretrain_refcoco" else 2
+    assert len(losses(work)) == 2 * -(-3 // batch)
+    assert len(scores(work)) == 2
+    check_model(tmp_path / "model", name)
+    resolved = yaml.safe_load((work / "config.yaml").read_text())
+    assert resolved.pop("stage") == "benchmark"
+    assert load_config(BenchmarkConfig, resolved).run.batch == batch
+    facts = json.loads((work / "runs.jsonl").read_text())
+    assert facts["portions"]["accumulate"] == 2
+    assert {"command", "commit", "torch", "vdit"} <= set(facts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith("vdit")])
+def test_recipes_train_on_two_processes_as_on_one(trees, tmp_path, name):
+    words = words_of(name, trees)
+    start([*words, "-o", str(tmp_path / "two")], processes=2)
+    assert main(["train", *words, "-o", str(tmp_path / "one")]) == 0
+    one, two = (tmp_path / f"{n}-training" / name for n in ("one", "two"))
+    assert losses(one) == pytest.approx(losses(two), rel=1e-4)
+    assert scores(one) == pytest.approx(scores(two), abs=1e-3)
+    check_model(tmp_path / "two", name)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_accumulation(trees, tmp_path):
+    words = words_of("vdit_ytvos", trees)
+    words += ["run.epochs=null", "run.steps=20", "data.epoch_size=null", "validation.clips=1"]
+    words += [
+        "model.variant.dropout=0",
+        "model.variant.noise_stats=clip",
+        "validation.data.datasets=[]",
+    ]
+    states, logs = [], []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        start([*words, "-o", str(folder)], processes)
+        work = tmp_path / f"{processes}-training" / "vdit_ytvos"
+        portions = json.loads((work / "runs.jsonl").read_text())["portions"]
+        assert (portions["world_size"], portions["accumulate"]) == (processes, 2 // processes)
+        states.append(torch.load(work / CHECKPOINT, weights_only=True))
+        logs.append(losses(work))
+    assert len(logs[0]) == 20
+    assert logs[0] == pytest.approx(logs[1], abs=1e-5)
+    before = load_model("vdit-mini")[0]
+    moved = 0.0
+    for name, value in states[0]["parameters"].items():
+        assert torch.allclose(value, states[1]["parameters"][name], rtol=0, atol=1e-5), name
+        moved = max(moved, float((value - before.get_parameter(name)).abs().max()))
+    assert moved > 1e-4, "it trained at all"
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_weights(trees, tmp_path):
+    words = words_of("vdit_ytvos", trees)
+    words += ["run.epochs=6", "data.epoch_size=4", "run.save_every=2", "validation.clips=1"]
+    start([*words, "-o", str(tmp_path / "whole")])
+    killed = [*words, "-o", str(tmp_path / "killed")]
+    work = tmp_path / "killed-training" / "vdit_ytvos"
+    with subprocess.Popen(
+        command(killed), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline:
+            if (work / METRICS).is_file() and len(losses_so_far(work)) >= 5:
+                break
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "killed").exists()
+    step = torch.load(work / CHECKPOINT, weights_only=True)["step"]
+    assert 4 <= step < 12
+    start([*killed, "--resume"])
+    whole, resumed = (tmp_path / name / "model.safetensors" for name in ("whole", "killed"))
+    assert whole.read_bytes() == resumed.read_bytes()
+    assert losses(work) == losses(tmp_path / "whole-training" / "vdit_ytvos")
+    assert len((work / "runs.jsonl").read_text().splitlines()) == 2
+
+
+def losses_so_far(work):
+    return [line for line in (work / METRICS).read_text().splitlines() if '"loss"' in line]
