@@ -183,12 +183,11 @@ def test_two_processes_equal_accumulation(trees, tmp_path):
         logs.append(losses(work))
     assert len(logs[0]) == 20
     assert logs[0] == pytest.approx(logs[1], abs=1e-5)
-    before = load_model("vdit-mini")[0]
-    moved = 0.0
     for name, value in states[0]["parameters"].items():
         assert torch.allclose(value, states[1]["parameters"][name], rtol=0, atol=1e-5), name
-        moved = max(moved, float((value - before.get_parameter(name)).abs().max()))
-    assert moved > 1e-4, "it trained at all"
+    moments = states[0]["optimizer"]["state"].values()
+    assert all(moment["step"] == 20 for moment in moments)
+    assert all(moment["exp_avg"].any() for moment in moments), "every parameter had a gradient"
 
 
 @pytest.mark.slow
