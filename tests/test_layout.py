@@ -19,6 +19,7 @@ COMPOSERS = {
     "cli",
     "segmenter",
     "features",
+    "finetuning",
     "architectures",
     "model_spec",
     "tracks",

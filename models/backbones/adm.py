@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.adm_unet import AdmUNet
 from vdit.models.backbones.base import Backbone, Encoded, Noise, refuse_conditions
@@ -48,6 +48,10 @@ class AdmBackbone(Backbone):
         self.size_multiple = 2 ** (len(unet.config.multipliers) - 1)
         self.freeze()
 
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`; blocks of the encoder are "in", "in1".."""
+        return self.unet.block_modules()
+
     def encode(self, video: Tensor) -> Encoded:
         """Bring the frames to -1..1; they stand in `Encoded.latent_mean`, [B, T, 3, H, W] float32.
 
@@ -81,5 +85,5 @@ class AdmBackbone(Backbone):
             frames = self.schedule.add_noise(frames, timestep, draw_noise(frames, noise, generator))
         told = 0 if timestep is None else self.schedule.condition(timestep)
         embed = self.unet.embed(told, self.label)
-        walk = partial(self.unet.walk, embed=embed)
+        walk = partial(self.unet.walk, embed=embed, run=self.run)
         return collect_per_frame(walk, frames.to(embed.dtype), blocks, self.frames_per_pass)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdit.models.backbones.base import BlockInfo
+from vdit.models.backbones.checkpointing import Run, run_now
 
 MAX_PERIOD = 10_000
 NORM_GROUPS = 32
@@ -91,7 +92,19 @@ class AdmUNet(nn.Module):
         labels = self.label_emb.weight
         return embed + (labels.mean(0) if label is None else labels[label])
 
-    def walk(self, frames: Tensor, embed: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """Give the modules of each block, as `Backbone.block_modules`."""
+        entrance, *encoder = self.input_blocks
+        found: dict[str, list[nn.Module]] = {"in": [entrance, self.time_embed]}
+        if self.config.num_classes is not None:
+            found["in"].append(self.label_emb)
+        found |= {f"in{i}": [block] for i, block in enumerate(encoder, start=1)}
+        found["mid"] = [self.middle_block]
+        return found | {f"out{i}": [block] for i, block in enumerate(self.output_blocks)}
+
+    def walk(
+        self, frames: Tensor, embed: Tensor, run: Run = run_now
+    ) -> Iterator[tuple[str, Tensor]]:
         """Yield (block name, [N, C, h, w]) as soon as each block of the decoder is done.
 
         A caller that stops iterating stops the network.
@@ -99,14 +112,15 @@ class AdmUNet(nn.Module):
         Args:
             frames: [N, 3, H, W] noisy pixels; H and W multiples of the coarsest stride.
             embed: [1, 4 * channels] of `embed`.
+            run: calls each block.
         """
         hidden, skips = frames, []
         for block in self.input_blocks:
-            hidden = block(hidden, embed)
+            hidden = run(block, hidden, embed)
             skips.append(hidden)
-        hidden = self.middle_block(hidden, embed)
+        hidden = run(self.middle_block, hidden, embed)
         for i, block in enumerate(self.output_blocks):
-            hidden = block(torch.cat([hidden, skips.pop()], dim=1), embed)
+            hidden = run(block, torch.cat([hidden, skips.pop()], dim=1), embed)
             yield f"out{i}", hidden
 
 

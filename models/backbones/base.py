@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vdit.models.backbones.checkpointing import Run, run_again_later, run_now
+
 Noise = Tensor | Callable[[Tensor], Tensor]
 
 
@@ -122,6 +124,9 @@ class Backbone(nn.Module, ABC):
         size_multiple: height and width of the video must be multiples of it.
         frame_offset: T must be `frame_offset` + n * `frame_multiple`; then T' = `frame_offset` + n.
         frame_multiple: frames that one feature frame spans; 1 where every frame has its own.
+        learning: names of `block_modules` that are being fine-tuned.
+        idle: parts of the names of parameters in these modules that no pass reaches.
+        checkpointing: layers run again in the backward pass, see `use_checkpointing`.
     """
 
     blocks: Mapping[str, BlockInfo]
@@ -130,18 +135,63 @@ class Backbone(nn.Module, ABC):
     size_multiple: int = 1
     frame_offset: int = 0
     frame_multiple: int = 1
-    frozen: bool = True
+    learning: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+    checkpointing: bool = False
 
     def freeze(self) -> None:
         """Take every parameter out of training and keep all layers in eval mode."""
-        self.frozen = True
+        self.learning = ()
         self.requires_grad_(False)
         self.eval()
 
     def train(self, mode: bool = True) -> Backbone:
-        """Follow the model into training mode only when the backbone is being fine-tuned."""
-        super().train(mode and not self.frozen)
+        """Follow the model into training mode with the blocks in `learning`, and no other.
+
+        Batch norms keep the statistics of the pre-training: batches of clips are small.
+        """
+        super().train(False)
+        if mode and self.learning:
+            blocks = self.block_modules()
+            for module in (each for name in self.learning for each in blocks[name]):
+                for layer in module.modules():
+                    layer.training = not isinstance(layer, nn.modules.batchnorm._BatchNorm)
         return self
+
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """Give block name -> modules that run between the map of the block before and its own.
+
+        Blocks are in the order of the pass. "in" is what runs in front of the first: the stem and
+        the embeddings of time and conditions. Encoders of pixels, text and images are in none, and
+        neither are layers behind the last map.
+        """
+        return {}
+
+    def block_parameters(self) -> dict[str, dict[str, nn.Parameter]]:
+        """Give block name -> parameter name -> parameter: what can be fine-tuned."""
+        names = {parameter: name for name, parameter in self.named_parameters()}
+        found: dict[str, dict[str, nn.Parameter]] = {}
+        for block, modules in self.block_modules().items():
+            inside = {names[each]: each for module in modules for each in module.parameters()}
+            found[block] = {
+                name: parameter
+                for name, parameter in inside.items()
+                if not any(part in name for part in self.idle)
+            }
+        return found
+
+    def use_checkpointing(self, on: bool = True) -> None:
+        """Keep only the inputs of each layer for the backward pass, and run the layer again there.
+
+        Same features and gradients; less memory for about one more forward pass. Frozen weights
+        gain as well, where gradients flow to the noise or the prompt.
+        """
+        self.checkpointing = on
+
+    @property
+    def run(self) -> Run:
+        """How a pass calls its layers."""
+        return run_again_later if self.checkpointing else run_now
 
     @abstractmethod
     def encode(self, video: Tensor) -> Encoded:

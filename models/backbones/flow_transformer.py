@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,10 +83,6 @@ class FlowTransformerBackbone(Backbone):
                 f"got {list(text.shape)}"
             )
         return text
-
-    def in_grad_mode(self) -> Any:
-        """Record gradients of the encoder only when it is being fine-tuned."""
-        return torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen)
 
 
 def block_table(depth: int, channels: int, temporal_stride: int = 1) -> dict[str, BlockInfo]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vdit.models.backbones.base import BlockInfo
+from vdit.models.backbones.checkpointing import Run, run_now
 from vdit.models.backbones.unet3d import collect
 from vdit.models.backbones.vision_encoder import RGB, VisionEncoder
 from vdit.models.image_encoder import IMAGENET_MEAN, IMAGENET_STD
@@ -26,8 +27,15 @@ class TappedNetwork(nn.Module, ABC):
     blocks: Mapping[str, BlockInfo]
 
     @abstractmethod
-    def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield (block name, [N, C, h, w]) of frames [N, 3, H, W] as soon as each is done."""
+    def walk(self, frames: Tensor, run: Run = run_now) -> Iterator[tuple[str, Tensor]]:
+        """Yield (block name, [N, C, h, w]) of frames [N, 3, H, W] as soon as each is done.
+
+        `run` calls each layer.
+        """
+
+    @abstractmethod
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """Give the modules of each block, as `Backbone.block_modules`."""
 
 
 class FrameBackbone(VisionEncoder):
@@ -74,7 +82,11 @@ class ConvnetBackbone(FrameBackbone):
 
     def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
         """See `FrameBackbone.walk`."""
-        return self.network.walk(frames)
+        return self.network.walk(frames, self.run)
+
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`."""
+        return self.network.block_modules()
 
 
 def collect_per_frame(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.base import Encoded, Noise
 from vdit.models.backbones.clip_images import crop_to_square, normalize_for_clip
@@ -17,6 +17,15 @@ from vdit.models.backbones.unet3d import collect
 from vdit.models.backbones.unet_walk import ImageLayers, walk_unet
 
 NullImage = Literal["first_frame", "zeros"]
+ENTRANCE = (
+    "fps_embedding",
+    "context_embedding",
+    "image_latents_context_embedding",
+    "image_latents_proj_in",
+    "image_latents_temporal_encoder",
+    "transformer_in",
+)
+TEMPORAL = (".temp_", ".image_latents_temporal_encoder.", ".transformer_in.")
 
 
 class I2VGenBackbone(PromptedUnetBackbone):
@@ -76,7 +85,13 @@ class I2VGenBackbone(PromptedUnetBackbone):
         self.fps = fps
         self.null_image = null_image
         self.temporal = temporal_layers
+        self.idle = () if temporal_layers else TEMPORAL
         self.freeze()
+
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`."""
+        blocks = super().block_modules()
+        return blocks | {"in": [*blocks["in"], *(getattr(self.unet, name) for name in ENTRANCE)]}
 
     def encode(self, video: Tensor) -> Encoded:
         """Compute the latent posterior and, as its image token, the CLIP embedding of each frame.
@@ -95,7 +110,7 @@ class I2VGenBackbone(PromptedUnetBackbone):
         """Compute the CLIP embedding [B, 1, C] of images [B, 3, H, W] in 0..1."""
         size = self.image_encoder.config.image_size
         pixel_values = normalize_for_clip(crop_to_square(image.float(), size))
-        with torch.set_grad_enabled(self._weights_learn):
+        with torch.no_grad():
             embeds = self.image_encoder(
                 pixel_values=pixel_values.to(self.image_encoder.dtype)
             ).image_embeds
@@ -139,7 +154,7 @@ class I2VGenBackbone(PromptedUnetBackbone):
             if self.temporal
             else ImageLayers(time_embed, context)
         )
-        found = collect(walk_unet(self.unet, entry, layers), blocks)
+        found = collect(walk_unet(self.unet, entry, layers, self.run), blocks)
         return {name: hidden.unflatten(0, (B, T)) for name, hidden in found.items()}
 
     def _image_condition(

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.base import Backbone, Encoded, Noise
 from vdit.models.backbones.latents import Posterior, draw_latents
 from vdit.models.backbones.noise_schedules import NoiseSchedule, draw_noise
 from vdit.models.backbones.prompts import prompt_per_frame, tokenize
-from vdit.models.backbones.unet_walk import unet_blocks
+from vdit.models.backbones.unet_walk import unet_blocks, unet_modules
 
 
 class LatentUnetBackbone(Backbone):
@@ -51,10 +51,9 @@ class LatentUnetBackbone(Backbone):
     def device(self) -> torch.device:
         return self.unet.device
 
-    @property
-    def _weights_learn(self) -> bool:
-        """Encoders need no graph while their weights are frozen."""
-        return torch.is_grad_enabled() and not self.frozen
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`."""
+        return unet_modules(self.unet, [self.unet.conv_in, self.unet.time_embedding])
 
     # ---- images --------------------------------------------------------------------------------
 
@@ -78,7 +77,7 @@ class LatentUnetBackbone(Backbone):
         Args:
             images: [N, 3, H, W] in 0..1.
         """
-        with torch.set_grad_enabled(self._weights_learn):
+        with torch.no_grad():
             chunks = (2 * images.float() - 1).to(self.vae.dtype).split(self.frames_per_pass)
             posteriors = [self.vae.encode(chunk).latent_dist for chunk in chunks]
         mean = torch.cat([posterior.mean for posterior in posteriors]).float()
@@ -168,7 +167,7 @@ class PromptedUnetBackbone(LatentUnetBackbone):
             captions: sentences, or token ids [B, L].
         """
         ids = captions if isinstance(captions, Tensor) else self.tokenize(captions)
-        with torch.set_grad_enabled(self._weights_learn):
+        with torch.no_grad():
             return self.text_encoder(input_ids=ids.to(self.device)).last_hidden_state
 
     def prompt(self, text: Tensor | None, B: int, T: int) -> Tensor:

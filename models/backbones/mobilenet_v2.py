@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from vdit.models.backbones.base import BlockInfo
+from vdit.models.backbones.checkpointing import Run, run_now
 from vdit.models.backbones.frame_backbone import ConvnetBackbone, TappedNetwork
 
 
@@ -85,11 +86,15 @@ class MobileNetV2(TappedNetwork):
         self.features = nn.Sequential(*modules)
         self.blocks = {f"features{i}": info for i, info in enumerate(table)}
 
-    def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `TappedNetwork.block_modules`."""
+        return {name: [each] for name, each in zip(self.blocks, self.features, strict=True)}
+
+    def walk(self, frames: Tensor, run: Run = run_now) -> Iterator[tuple[str, Tensor]]:
         """Yield ("features0".., [N, C, h, w]) of normalized frames [N, 3, H, W]."""
         hidden = frames
         for name, module in zip(self.blocks, self.features, strict=True):
-            hidden = module(hidden)
+            hidden = run(module, hidden)
             yield name, hidden
 
 

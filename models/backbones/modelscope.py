@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.base import (
     BlockInfo,
@@ -18,7 +18,7 @@ from vdit.models.backbones.base import (
 from vdit.models.backbones.latents import Posterior, draw_latents
 from vdit.models.backbones.prompts import prompt_per_frame, tokenize
 from vdit.models.backbones.unet3d import collect, run_stem, walk_unet3d
-from vdit.models.backbones.unet_walk import unet_blocks
+from vdit.models.backbones.unet_walk import unet_blocks, unet_modules
 from vdit.models.image_encoder import ClipImageEncoder, imagenet_round_trip, to_uint8
 
 VAE_BLOCK = "vae4"
@@ -74,6 +74,11 @@ class ModelScopeBackbone(TextToVideoBackbone):
         self.latent_channels: int = vae.config.latent_channels
         self.freeze()
 
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`."""
+        unet = self.unet
+        return unet_modules(unet, [unet.conv_in, unet.time_embedding, unet.transformer_in])
+
     # ---- what does not depend on the sentence --------------------------------------------------
 
     def encode(self, video: Tensor) -> Encoded:
@@ -83,7 +88,7 @@ class ModelScopeBackbone(TextToVideoBackbone):
             video: [B, T, 3, H, W] in 0..1; H and W multiples of 8.
         """
         self.check_video(video)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.no_grad():
             frames = imagenet_round_trip(video.flatten(0, 1).float())
             parts = [self._encode_frames(chunk) for chunk in frames.split(self.frames_per_pass)]
         return Encoded(
@@ -154,7 +159,7 @@ class ModelScopeBackbone(TextToVideoBackbone):
             captions: sentences, or token ids [B, L].
         """
         ids = captions if isinstance(captions, Tensor) else self.tokenize(captions)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.no_grad():
             return self.text_encoder(input_ids=ids.to(self.device)).last_hidden_state
 
     @property
@@ -178,7 +183,8 @@ class ModelScopeBackbone(TextToVideoBackbone):
         """
         latents = self.sample_latents(encoded, generator)
         noisy = self.add_noise(latents, timestep, noise, generator).to(self.unet.dtype)
-        return StartedPass(encoded, timestep, run_stem(self.unet, noisy, int(timestep or 0)))
+        stem = run_stem(self.unet, noisy, int(timestep or 0), self.run)
+        return StartedPass(encoded, timestep, stem)
 
     def extract(
         self,
@@ -213,7 +219,7 @@ class ModelScopeBackbone(TextToVideoBackbone):
             size = encoded.latent_mean.shape[:2]
             context = self._context(text, *size)
             for name, hidden in collect(
-                walk_unet3d(self.unet, video.stem, context), wanted
+                walk_unet3d(self.unet, video.stem, context, self.run), wanted
             ).items():
                 found[name] = hidden.unflatten(0, size)
         return found

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.base import Encoded, Noise
 from vdit.models.backbones.flow_transformer import (
@@ -65,6 +65,10 @@ class OpenSoraBackbone(FlowTransformerBackbone):
         )
         self.freeze()
 
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`."""
+        return self.network.block_modules()
+
     def encode(self, video: Tensor) -> Encoded:
         """Compute the latent posterior of a clip; see `Backbone.encode`."""
         self.check_video(video)
@@ -72,7 +76,7 @@ class OpenSoraBackbone(FlowTransformerBackbone):
             raise ValueError(
                 f"expected at most {MAX_FRAMES} frames, got {video.shape[1]}; split the video"
             )
-        with self.in_grad_mode():
+        with torch.no_grad():
             mean, logvar = self.vae(2 * video - 1, self.frames_per_pass)
         return Encoded(
             size=(video.shape[-2], video.shape[-1]),
@@ -116,7 +120,8 @@ class OpenSoraBackbone(FlowTransformerBackbone):
         """
         B, _, _, h, w = noisy.shape
         times, rates = (torch.full((B,), each, device=noisy.device) for each in (time, self.fps))
-        for name, tokens in self.network.walk(noisy.transpose(1, 2), times, text, rates, size):
+        walk = self.network.walk(noisy.transpose(1, 2), times, text, rates, size, self.run)
+        for name, tokens in walk:
             yield name, tokens.unflatten(2, (h // 2, w // 2)).movedim(-1, 2)
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdit.models.backbones.base import BlockInfo
+from vdit.models.backbones.checkpointing import Run, run_now
 from vdit.models.backbones.frame_backbone import ConvnetBackbone, TappedNetwork
 
 LastStages = Literal["strided", "dilated", "dense"]
@@ -81,11 +82,19 @@ class ResNet(TappedNetwork):
             table[f"layer{stage}"] = BlockInfo(channels, cell)
         self.blocks = table
 
-    def walk(self, frames: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `TappedNetwork.block_modules`."""
+        return {
+            "in": [self.conv1, self.bn1],
+            **{name: [self.get_submodule(name)] for name in self.blocks},
+        }
+
+    def walk(self, frames: Tensor, run: Run = run_now) -> Iterator[tuple[str, Tensor]]:
         """Yield ("layer1".., [N, C, h, w]) of normalized frames [N, 3, H, W]."""
         hidden = F.max_pool2d(F.relu(self.bn1(self.conv1(frames))), 3, stride=2, padding=1)
         for name in self.blocks:
-            hidden = self.get_submodule(name)(hidden)
+            for block in self.get_submodule(name).children():
+                hidden = run(block, hidden)
             yield name, hidden
 
 

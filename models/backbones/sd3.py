@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.base import Encoded, Noise
 from vdit.models.backbones.flow_transformer import (
@@ -72,10 +72,22 @@ class SD3Backbone(FlowTransformerBackbone):
         self.blocks = block_table(len(transformer.transformer_blocks), transformer.inner_dim)
         self.freeze()
 
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`."""
+        network = self.transformer
+        entrance = [network.pos_embed, network.time_text_embed, network.context_embedder]
+        return {
+            "in": entrance,
+            **{
+                name: [block]
+                for name, block in zip(self.blocks, network.transformer_blocks, strict=True)
+            },
+        }
+
     def encode(self, video: Tensor) -> Encoded:
         """Compute the latent posterior of every frame; see `Backbone.encode`."""
         self.check_video(video)
-        with self.in_grad_mode():
+        with torch.no_grad():
             frames = (2 * video.flatten(0, 1) - 1).to(self.vae.dtype)
             found = [
                 self.vae.encode(chunk).latent_dist for chunk in frames.split(self.frames_per_pass)
@@ -135,9 +147,7 @@ class SD3Backbone(FlowTransformerBackbone):
         condition = network.time_text_embed(times, pooled.to(network.dtype))
         context = network.context_embedder(tokens.to(network.dtype))
         for k, block in enumerate(network.transformer_blocks, start=1):
-            context, hidden = block(
-                hidden_states=hidden, encoder_hidden_states=context, temb=condition
-            )
+            context, hidden = self.run(block, hidden, context, condition)
             grid = hidden.transpose(1, 2).unflatten(2, (h // patch, w // patch))
             yield f"block{k}", grid.unflatten(0, (B, T))
 

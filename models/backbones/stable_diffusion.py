@@ -103,4 +103,5 @@ class StableDiffusionBackbone(PromptedUnetBackbone):
     ) -> dict[str, Tensor]:
         """Compute block name -> [N, C, h, w] of noisy latents [N, C, h, w]."""
         layers = ImageLayers(self.embed_time(timestep, len(sample)), context)
-        return collect(walk_unet(self.unet, self.unet.conv_in(sample), layers), blocks)
+        entry = self.unet.conv_in(sample)
+        return collect(walk_unet(self.unet, entry, layers, self.run), blocks)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vdit.models.backbones.checkpointing import Run, run_now
 from vdit.models.backbones.stdit3_blocks import Block, FeedForward, normalized
 from vdit.models.backbones.unet3d import collect
 
@@ -83,8 +84,23 @@ class STDiT3(nn.Module):
         patches = patches.view(B, T, h // 2, w // 2, 2, 2, -1)
         return patches.permute(0, 6, 1, 2, 4, 3, 5).reshape(B, -1, T, h, w)
 
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """Give the modules of each block of `walk`, as `Backbone.block_modules`."""
+        entrance = [self.x_embedder, self.t_embedder, self.fps_embedder, self.t_block]
+        found: dict[str, list[nn.Module]] = {"in": [*entrance, self.y_embedder]}
+        pairs = zip(self.spatial_blocks, self.temporal_blocks, strict=True)
+        for k, (spatial, temporal) in enumerate(pairs, start=1):
+            found[f"block{k}"] = [spatial, temporal] if self.temporal_layers else [spatial]
+        return found
+
     def walk(
-        self, latents: Tensor, time: Tensor, caption: Tensor, fps: Tensor, size: tuple[int, int]
+        self,
+        latents: Tensor,
+        time: Tensor,
+        caption: Tensor,
+        fps: Tensor,
+        size: tuple[int, int],
+        run: Run = run_now,
     ) -> Iterator[tuple[str, Tensor]]:
         """Yield ("block1", [B, T, S, C]).. as soon as each pair of blocks is done.
 
@@ -94,6 +110,7 @@ class STDiT3(nn.Module):
             caption: [B, L, text_dim] states of T5 without pads, or the null caption.
             fps: [B] frames a second.
             size: (H, W) of the video in pixels.
+            run: calls each block.
         """
         B, _, T, h, w = latents.shape
         modulation = self.t_block(self._condition(time, fps)).view(B, 6, -1)
@@ -103,9 +120,9 @@ class STDiT3(nn.Module):
         angles = torch.arange(T, device=tokens.device)[:, None] * self.rope.freqs.float()
         pairs = zip(self.spatial_blocks, self.temporal_blocks, strict=True)
         for k, (spatial, temporal) in enumerate(pairs, start=1):
-            tokens = spatial(tokens, context, modulation)
+            tokens = run(spatial, tokens, context, modulation)
             if self.temporal_layers:
-                tokens = temporal(tokens, context, modulation, angles)
+                tokens = run(temporal, tokens, context, modulation, angles)
             yield f"block{k}", tokens
 
     def _condition(self, time: Tensor, fps: Tensor) -> Tensor:

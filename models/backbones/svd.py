@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.base import Encoded, Noise
 from vdit.models.backbones.clip_images import normalize_for_clip, squeeze_to_square
@@ -16,6 +16,8 @@ from vdit.models.backbones.noise_schedules import EdmSchedule, draw_noise
 from vdit.models.backbones.prompts import prompt_per_frame
 from vdit.models.backbones.unet3d import collect
 from vdit.models.backbones.unet_walk import walk_unet
+
+TEMPORAL = (".temporal_", ".time_pos_embed.", ".time_mixer.")
 
 
 class SvdBackbone(LatentUnetBackbone):
@@ -63,7 +65,13 @@ class SvdBackbone(LatentUnetBackbone):
         self.noise_augmentation = noise_augmentation
         self.time_ids = (fps - 1, motion_bucket, noise_augmentation)
         self.temporal = temporal_layers
+        self.idle = () if temporal_layers else TEMPORAL
         self.freeze()
+
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`."""
+        blocks = super().block_modules()
+        return blocks | {"in": [*blocks["in"], self.unet.add_embedding]}
 
     def extract(
         self,
@@ -103,7 +111,7 @@ class SvdBackbone(LatentUnetBackbone):
             layers = SpatioTemporalLayers(time_embed, context, T)
         else:
             layers = SpatialLayers(time_embed, context)
-        found = collect(walk_unet(self.unet, entry, layers), blocks)
+        found = collect(walk_unet(self.unet, entry, layers, self.run), blocks)
         return {name: hidden.unflatten(0, (B, T)) for name, hidden in found.items()}
 
     def image_latents(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -127,7 +135,7 @@ class SvdBackbone(LatentUnetBackbone):
         """Compute the CLIP embedding [B, 1, C] of images [B, 3, H, W] in 0..1."""
         size = self.image_encoder.config.image_size
         pixel_values = normalize_for_clip(squeeze_to_square(image.float(), size))
-        with torch.set_grad_enabled(self._weights_learn):
+        with torch.no_grad():
             embeds = self.image_encoder(
                 pixel_values=pixel_values.to(self.image_encoder.dtype)
             ).image_embeds

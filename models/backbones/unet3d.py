@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from vdit.models.backbones.checkpointing import Run, run_now
+
 
 @dataclass
 class Stem:
@@ -50,9 +52,10 @@ class HalfLayer(NamedTuple):
 class _Pass:
     """One pass through the network: what every layer needs beside its input."""
 
-    def __init__(self, num_frames: int, time_embed: Tensor) -> None:
+    def __init__(self, num_frames: int, time_embed: Tensor, run: Run) -> None:
         self.num_frames = num_frames
         self.time_embed = time_embed
+        self.run = run
 
     @property
     def is_temporal(self) -> bool:
@@ -85,13 +88,19 @@ class _Pass:
         return hidden
 
     def middle(self, block: Any, hidden: Tensor, context: Tensor) -> Tensor:
-        hidden = block.resnets[0](hidden, self.time_embed)
-        hidden = block.temp_convs[0](hidden, num_frames=self.num_frames)
-        for index, attention in enumerate(block.attentions):
-            half = HalfLayer(hidden, attend_to_self(attention, hidden))
-            hidden = self.finish(block, index, half, context)
-            hidden = self.convolve(block, index + 1, hidden)
+        hidden = self.run(self._middle_entry, block, hidden)
+        for index in range(len(block.attentions)):
+            hidden = self.run(self._middle_layer, block, index, hidden, context)
         return hidden
+
+    def _middle_entry(self, block: Any, hidden: Tensor) -> Tensor:
+        hidden = block.resnets[0](hidden, self.time_embed)
+        return block.temp_convs[0](hidden, num_frames=self.num_frames)
+
+    def _middle_layer(self, block: Any, index: int, hidden: Tensor, context: Tensor) -> Tensor:
+        half = HalfLayer(hidden, attend_to_self(block.attentions[index], hidden))
+        hidden = self.finish(block, index, half, context)
+        return self.convolve(block, index + 1, hidden)
 
 
 def attend_to_self(attention: Any, hidden: Tensor) -> Tensor:
@@ -125,25 +134,28 @@ def attend_over_time(attention: Any, hidden: Tensor, num_frames: int) -> Tensor:
     return moved.reshape(hidden.shape) + hidden
 
 
-def run_stem(unet: Any, sample: Tensor, timestep: int) -> Stem:
+def run_stem(unet: Any, sample: Tensor, timestep: int, run: Run = run_now) -> Stem:
     """Run the part of a UNet3DConditionModel that no prompt reaches.
 
     Args:
         unet: a UNet3DConditionModel.
         sample: [B, T, C, h, w] noisy latents.
         timestep: 0..num_train_timesteps - 1.
+        run: calls each layer.
     """
     B, T = sample.shape[:2]
     time = torch.full((B,), timestep, dtype=torch.long, device=sample.device)
     time_embed = unet.time_embedding(unet.time_proj(time).to(sample.dtype))
-    run = _Pass(T, time_embed.repeat_interleave(T, dim=0))
+    steps = _Pass(T, time_embed.repeat_interleave(T, dim=0), run)
     entry = unet.conv_in(sample.flatten(0, 1))
-    if run.is_temporal:
-        entry = attend_over_time(unet.transformer_in, entry, T)
-    return Stem(T, run.time_embed, entry, run.begin(unet.down_blocks[0], 0, entry))
+    if steps.is_temporal:
+        entry = run(attend_over_time, unet.transformer_in, entry, T)
+    return Stem(T, steps.time_embed, entry, run(steps.begin, unet.down_blocks[0], 0, entry))
 
 
-def walk_unet3d(unet: Any, stem: Stem, context: Tensor) -> Iterator[tuple[str, Tensor]]:
+def walk_unet3d(
+    unet: Any, stem: Stem, context: Tensor, run: Run = run_now
+) -> Iterator[tuple[str, Tensor]]:
     """Yield (block name, [B * T, C, h, w]) as soon as each block is done.
 
     Names, in order: "in" (after `conv_in` and the first temporal transformer), "down0".. (after
@@ -155,8 +167,9 @@ def walk_unet3d(unet: Any, stem: Stem, context: Tensor) -> Iterator[tuple[str, T
         unet: a UNet3DConditionModel.
         stem: what `run_stem` computed.
         context: [B * T, L, C] prompt of every frame, clip-major.
+        run: calls each layer.
     """
-    run = _Pass(stem.num_frames, stem.time_embed)
+    steps = _Pass(stem.num_frames, stem.time_embed, run)
     hidden = stem.entry
     yield "in", hidden
 
@@ -164,26 +177,28 @@ def walk_unet3d(unet: Any, stem: Stem, context: Tensor) -> Iterator[tuple[str, T
     for i, block in enumerate(unet.down_blocks):
         for index in range(len(block.resnets)):
             if i == index == 0:
-                hidden = run.finish(block, index, stem.first, context)
+                hidden = run(steps.finish, block, index, stem.first, context)
             else:
-                hidden = run.layer(block, index, hidden, context)
+                hidden = run(steps.layer, block, index, hidden, context)
             skips.append(hidden)
         if block.downsamplers is not None:
-            hidden = block.downsamplers[0](hidden)
+            hidden = run(block.downsamplers[0], hidden)
             skips.append(hidden)
         yield f"down{i}", hidden
 
-    hidden = run.middle(unet.mid_block, hidden, context)
+    hidden = steps.middle(unet.mid_block, hidden, context)
     yield "mid", hidden
 
     for i, block in enumerate(unet.up_blocks):
         for index in range(len(block.resnets)):
-            hidden = run.layer(block, index, torch.cat([hidden, skips.pop()], dim=1), context)
+            hidden = run(
+                steps.layer, block, index, torch.cat([hidden, skips.pop()], dim=1), context
+            )
         if block.upsamplers is not None:
             height, width = hidden.shape[-2:]
             target = skips[-1].shape[-2:]
             exact = target == (2 * height, 2 * width)
-            hidden = block.upsamplers[0](hidden, None if exact else target)
+            hidden = run(block.upsamplers[0], hidden, None if exact else target)
         yield f"up{i}", hidden
 
 

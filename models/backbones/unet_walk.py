@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.base import BlockInfo
+from vdit.models.backbones.checkpointing import Run, run_now
 
 
 class UnetLayers(Protocol):
@@ -47,7 +48,9 @@ class ImageLayers:
         )[0]
 
 
-def walk_unet(unet: Any, entry: Tensor, layers: UnetLayers) -> Iterator[tuple[str, Tensor]]:
+def walk_unet(
+    unet: Any, entry: Tensor, layers: UnetLayers, run: Run = run_now
+) -> Iterator[tuple[str, Tensor]]:
     """Yield (block name, [N, C, h, w]) as soon as each block is done.
 
     Names, in order: "in" (`entry`), "down0".. (after the block's downsampler), "mid", "up0"..
@@ -58,6 +61,7 @@ def walk_unet(unet: Any, entry: Tensor, layers: UnetLayers) -> Iterator[tuple[st
         unet: a UNet with `down_blocks`, `mid_block` and `up_blocks`.
         entry: [N, C, h, w] what enters the first block.
         layers: how one layer runs.
+        run: calls each layer.
     """
     hidden = entry
     yield "in", hidden
@@ -65,33 +69,45 @@ def walk_unet(unet: Any, entry: Tensor, layers: UnetLayers) -> Iterator[tuple[st
     skips = [hidden]
     for i, block in enumerate(unet.down_blocks):
         for index in range(len(block.resnets)):
-            hidden = _layer(layers, block, index, hidden)
+            hidden = run(_layer, layers, block, index, hidden)
             skips.append(hidden)
         if block.downsamplers is not None:
-            hidden = block.downsamplers[0](hidden)
+            hidden = run(block.downsamplers[0], hidden)
             skips.append(hidden)
         yield f"down{i}", hidden
 
-    hidden = layers.convolve(unet.mid_block, 0, hidden)
+    hidden = run(layers.convolve, unet.mid_block, 0, hidden)
     for index in range(len(unet.mid_block.attentions)):
-        hidden = layers.attend(unet.mid_block, index, hidden)
-        hidden = layers.convolve(unet.mid_block, index + 1, hidden)
+        hidden = run(layers.attend, unet.mid_block, index, hidden)
+        hidden = run(layers.convolve, unet.mid_block, index + 1, hidden)
     yield "mid", hidden
 
     for i, block in enumerate(unet.up_blocks):
         for index in range(len(block.resnets)):
-            hidden = _layer(layers, block, index, torch.cat([hidden, skips.pop()], dim=1))
+            hidden = run(_layer, layers, block, index, torch.cat([hidden, skips.pop()], dim=1))
         if block.upsamplers is not None:
             height, width = hidden.shape[-2:]
             target = skips[-1].shape[-2:]
             exact = target == (2 * height, 2 * width)
-            hidden = block.upsamplers[0](hidden, None if exact else target)
+            hidden = run(block.upsamplers[0], hidden, None if exact else target)
         yield f"up{i}", hidden
 
 
 def _layer(layers: UnetLayers, block: Any, index: int, hidden: Tensor) -> Tensor:
     hidden = layers.convolve(block, index, hidden)
     return layers.attend(block, index, hidden) if hasattr(block, "attentions") else hidden
+
+
+def unet_modules(unet: Any, entrance: Sequence[nn.Module]) -> dict[str, list[nn.Module]]:
+    """Give the modules of each block that `walk_unet` yields, as `Backbone.block_modules`.
+
+    Args:
+        unet: a UNet with `down_blocks`, `mid_block` and `up_blocks`.
+        entrance: what runs in front of the first block.
+    """
+    down = {f"down{i}": [block] for i, block in enumerate(unet.down_blocks)}
+    up = {f"up{i}": [block] for i, block in enumerate(unet.up_blocks)}
+    return {"in": list(entrance), **down, "mid": [unet.mid_block], **up}
 
 
 def unet_blocks(widths: Sequence[int], stride: int) -> dict[str, BlockInfo]:

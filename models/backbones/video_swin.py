@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.base import BlockInfo
 from vdit.models.backbones.unet3d import collect
@@ -40,6 +40,15 @@ class VideoSwinBackbone(VisionEncoder):
         self.blocks["last"] = self.blocks[f"stage{len(config.depths)}"]
         self.freeze()
 
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`; a stage begins with the merging of the one before."""
+        found: dict[str, list[nn.Module]] = {"in": [self.network.patch_embed]}
+        merging: list[nn.Module] = []
+        for index, stage in enumerate(self.network.stages):
+            found[f"stage{index + 1}"] = [*merging, stage.blocks]
+            merging = [stage.downsample]
+        return found | {"last": [self.network.norm]}
+
     def compute(self, frames: Tensor, blocks: Sequence[str]) -> dict[str, Tensor]:
         """See `VisionEncoder.compute`."""
         return collect(self.walk(frames), blocks)
@@ -49,7 +58,7 @@ class VideoSwinBackbone(VisionEncoder):
         hidden = self.network.patch_embed(frames.transpose(1, 2))
         for index, stage in enumerate(self.network.stages):
             for block in stage.blocks:
-                hidden = block(hidden)
+                hidden = self.run(block, hidden)
             yield f"stage{index + 1}", channels_first(hidden)
             hidden = stage.downsample(hidden)
         yield "last", channels_first(self.network.norm(hidden))

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.frame_backbone import FrameBackbone
 from vdit.models.backbones.vision_encoder import RGB, resize_to_multiple, transformer_blocks
@@ -45,7 +45,13 @@ class VitBackbone(FrameBackbone):
         self.blocks = transformer_blocks(
             config.num_hidden_layers, config.hidden_size, self.patch_size
         )
+        self.idle = (".mask_token",)  # of the pre-training
         self.freeze()
+
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`."""
+        modules = [self.network.embeddings, *_layers(self.network), self.network.layernorm]
+        return {name: [each] for name, each in zip(["in", *self.blocks], modules, strict=True)}
 
     def resize(self, frames: Tensor) -> Tensor:
         return resize_to_multiple(frames, self.patch_size)
@@ -60,7 +66,7 @@ class VitBackbone(FrameBackbone):
 
         hidden = _embed(self.network.embeddings, frames)
         for index, layer in enumerate(_layers(self.network)):
-            hidden = layer(hidden)
+            hidden = self.run(layer, hidden)
             yield f"block{index + 1}", fold(hidden)
         yield "last", fold(self.network.layernorm(hidden))
 

@@ -70,11 +70,17 @@ class VJepaBackbone(TubeletEncoder):
         self.network = network
         self.freeze()
 
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`; the table of positions is no weight."""
+        network = self.network
+        modules = [network.patch_embed, *network.blocks, network.norm]
+        return {name: [each] for name, each in zip(["in", *self.blocks], modules, strict=True)}
+
     def walk_tokens(self, frames: Tensor, grid: Grid) -> Iterator[tuple[str, Tensor]]:
         """See `TubeletEncoder.walk_tokens`."""
         tokens = self.network.patch_embed(frames.transpose(1, 2)) + self.network.positions(grid)
         for index, block in enumerate(self.network.blocks):
-            tokens = block(tokens)
+            tokens = self.run(block, tokens)
             yield f"block{index + 1}", tokens
         yield "last", self.network.norm(tokens)
 

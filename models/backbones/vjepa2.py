@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.tubelet_encoder import Grid, TubeletEncoder
 from vdit.models.backbones.vision_encoder import RGB
@@ -51,13 +51,17 @@ class VJepa2Backbone(TubeletEncoder):
         self.encoder = network.encoder
         self.freeze()
 
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`."""
+        modules = [self.encoder.embeddings, *self.encoder.layer, self.encoder.layernorm]
+        return {name: [each] for name, each in zip(["in", *self.blocks], modules, strict=True)}
+
     def walk_tokens(self, frames: Tensor, grid: Grid) -> Iterator[tuple[str, Tensor]]:
         """See `TubeletEncoder.walk_tokens`."""
         places = token_places(grid, frames.device)
         tokens = self.encoder.embeddings(frames)
         for index, layer in enumerate(self.encoder.layer):
-            tokens = tokens + _attend(layer.attention, layer.norm1(tokens), places)
-            tokens = tokens + layer.mlp(layer.norm2(tokens))
+            tokens = self.run(_run_layer, layer, tokens, places)
             yield f"block{index + 1}", tokens
         yield "last", self.encoder.layernorm(tokens)
 
@@ -67,6 +71,11 @@ def token_places(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor, Tens
     axes = [torch.arange(length, device=device) for length in grid]
     time, row, column = (axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij"))
     return time, row, column
+
+
+def _run_layer(layer: Any, tokens: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    tokens = tokens + _attend(layer.attention, layer.norm1(tokens), places)
+    return tokens + layer.mlp(layer.norm2(tokens))
 
 
 def _attend(attention: Any, tokens: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:

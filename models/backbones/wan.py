@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vdit.models.backbones.base import Encoded, Noise
 from vdit.models.backbones.flow_transformer import (
@@ -56,10 +56,18 @@ class WanBackbone(FlowTransformerBackbone):
         self.blocks = block_table(len(transformer.blocks), width, temporal_stride=4)
         self.freeze()
 
+    def block_modules(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.block_modules`."""
+        network = self.transformer
+        found = {"in": [network.patch_embedding, network.condition_embedder]}
+        return found | {
+            name: [block] for name, block in zip(self.blocks, network.blocks, strict=True)
+        }
+
     def encode(self, video: Tensor) -> Encoded:
         """Compute the latent posterior of a clip; see `Backbone.encode`."""
         self.check_video(video)
-        with self.in_grad_mode():
+        with torch.no_grad():
             clips = (2 * video.transpose(1, 2) - 1).to(self.vae.dtype)
             found = self.vae.encode(clips).latent_dist
         return Encoded(
@@ -109,5 +117,5 @@ class WanBackbone(FlowTransformerBackbone):
         _, modulation, context, _ = network.condition_embedder(times, text.to(network.dtype))
         modulation = modulation.unflatten(1, (6, -1))
         for k, block in enumerate(network.blocks, start=1):
-            hidden = block(hidden, context, modulation, rotary)
+            hidden = self.run(block, hidden, context, modulation, rotary)
             yield f"block{k}", hidden.unflatten(1, grid).movedim(-1, 2)
