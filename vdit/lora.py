@@ -103,7 +103,7 @@ def lora_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 def layer_update(layer: nn.Module) -> Tensor:
     """Compute what a layer's low-rank update adds to its weight, in the weight's shape."""
-    return cast(Any, layer).get_delta_weight(_ADAPTER).detach().float()
+    return cast(Any, layer).get_delta_weight(_ADAPTER).detach()
 
 
 def save_lora(network: nn.Module, path: str | Path) -> None:
@@ -169,7 +169,7 @@ def merge_lora(network: nn.Module) -> None:
         wrapper = network.get_submodule(name)
         with torch.no_grad():
             weight = cast(Tensor, layer.weight)
-            weight.copy_(weight.float() + layer_update(wrapper))
+            weight.copy_(weight + layer_update(wrapper))
         parent, _, leaf = name.rpartition(".")
         setattr(network.get_submodule(parent), leaf, layer)
     del network.peft_config

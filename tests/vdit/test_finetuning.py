@@ -228,7 +228,7 @@ def assert_same(features, expected):
     for name in expected:
         scale = expected[name].abs().max()
         torch.testing.assert_close(
-            features[name] / scale, expected[name] / scale, rtol=0, atol=5e-5
+            features[name] / scale, expected[name] / scale, rtol=0, atol=1e-5
         )
 
 
@@ -267,8 +267,10 @@ def test_updates_are_saved_loaded_and_merged(updated, request, tmp_path):
     load_lora(fresh, tmp_path / "lora.safetensors")
     assert not any(parameter.requires_grad for parameter in fresh.parameters())
     assert not any(module.training for module in fresh.modules())
+    if isinstance(backbone, LatentUnetBackbone):  # norms over few values amplify rounding
+        backbone.double(), fresh.double()
     with torch.no_grad():
-        loaded = extract(fresh, list(backbone.blocks))
+        trained, loaded = (extract(each, list(plain)) for each in (backbone, fresh))
     assert_same(loaded, trained)
 
     effective = weights_by_block(backbone)
