@@ -114,6 +114,47 @@ def test_folders_of_the_library_load(backbone, tmp_path, generator):
         load(str(tmp_path), torch.float32)
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "prediction"),
+    [
+        ("DDIMScheduler", "v_prediction"),  # 2.0 and 2.1
+        ("PNDMScheduler", "epsilon"),  # their bases, and 1.x
+        ("EulerDiscreteScheduler", "v_prediction"),
+    ],
+)
+def test_what_the_network_predicts_changes_no_feature(
+    backbone, tmp_path, generator, scheduler, prediction
+):
+    for part in (*PARTS, "tokenizer"):
+        getattr(backbone, part).save_pretrained(tmp_path / part)
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(
+        json.dumps(
+            {
+                "_class_name": scheduler,
+                "prediction_type": prediction,
+                "beta_start": 0.00085,
+                "beta_end": 0.012,
+                "beta_schedule": "scaled_linear",
+                "num_train_timesteps": 1000,
+                "set_alpha_to_one": False,
+                "skip_prk_steps": True,
+                "steps_offset": 1,
+            }
+        )
+    )
+    loaded = load(str(tmp_path), torch.float32, frames_per_pass=8)
+    assert loaded.schedule.alphas_cumprod == backbone.schedule.alphas_cumprod
+    video = torch.rand(1, 1, 3, 32, 32, generator=generator)
+    found, expected = (
+        each.extract(video, blocks=["up2"], timestep=261, generator=generator.manual_seed(1))
+        for each in (loaded, backbone)
+    )
+    torch.testing.assert_close(found["up2"], expected["up2"])
+
+
 def test_sources_are_hub_ids():
-    assert {"sd-1.4", "sd-1.5", "sd-2.1"} <= SOURCES.keys()
+    bases = {"sd-2.0", "sd-2.0-base", "sd-2.1", "sd-2.1-base"}
+    assert SOURCES.keys() == {"sd-1.4", "sd-1.5"} | bases
+    assert all(SOURCES[name].endswith("-base") == name.endswith("-base") for name in bases)
     assert all(len(place.split("/")) == 2 for place in SOURCES.values())

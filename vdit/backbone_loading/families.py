@@ -3,7 +3,7 @@
 FAMILIES: dict[str, tuple[str, ...]] = {
     "mini": ("mini",),
     "modelscope": ("modelscope", "zeroscope"),
-    "stable_diffusion": ("sd-1.4", "sd-1.5", "sd-2.1", "sd-2.1-base"),
+    "stable_diffusion": ("sd-1.4", "sd-1.5", "sd-2.0", "sd-2.0-base", "sd-2.1", "sd-2.1-base"),
     "svd": ("svd", "svd-xt", "svd-xt-1.1"),
     "i2vgen": ("i2vgen-xl",),
     "sd3": ("sd3-medium",),

