@@ -6,6 +6,7 @@ for `multiple` frames after that.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -103,3 +104,15 @@ class ClipRule:
             return feature, feature + 1
         first = self.offset + (feature - self.offset) * self.multiple
         return first, min(first + self.multiple, num_frames)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a size such as 240x432: height, then width.
+
+    Raises:
+        ValueError: it is not written so.
+    """
+    match = re.fullmatch(r"([0-9]+)x([0-9]+)", text)
+    if match is None:
+        raise ValueError(f"expected --size HxW such as 240x432, got {text!r}")
+    return int(match[1]), int(match[2])

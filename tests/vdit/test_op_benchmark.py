@@ -7,12 +7,12 @@ import json
 import pytest
 import torch
 
-from vdit.benchmarking import op_timing
 from vdit.benchmarking.facts import run_facts
 from vdit.benchmarking.op_cases import CASES, Case, make_inputs
 from vdit.benchmarking.op_peers import find_peers, reference
 from vdit.benchmarking.op_timing import disagreement, peak_bytes, summary, time_on_cpu
 from vdit.cli import main
+from vdit.measure import can_reset_peak_memory
 
 TINY = Case(((6, 8), (3, 4)), batch=2, heads=2, channels=8)
 
@@ -69,7 +69,7 @@ def test_clock_skips_the_warm_up_and_takes_turns():
     assert summary([4.0, 1.0, 2.0, 3.0])["median"] == 2.5
 
 
-@pytest.mark.skipif(not op_timing.RESET.exists(), reason="needs Linux")
+@pytest.mark.skipif(not can_reset_peak_memory(), reason="needs Linux")
 def test_memory_of_the_reference_is_seen_and_of_the_kernels_is_none():
     sizes = {
         name: peak_bytes("probe", name, "forward", torch.float32, 1)

@@ -6,13 +6,18 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vdit.benchmarking.op_cases import CASES, Case, Inputs, make_inputs
 from vdit.benchmarking.op_peers import Peer, find_peers, reference
+from vdit.measure import (
+    can_reset_peak_memory,
+    peak_memory,
+    reset_peak_memory,
+    resident_memory,
+)
 
 PASSES = ("forward", "forward+backward")
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
@@ -22,7 +27,6 @@ EDGE = 0.01
 function has kinks there."""
 TINY = Case(((2, 2),), batch=1)
 WARM_UPS, FLUSHED_BYTES = 10, 256 * 2**20
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def run_pass(peer: Peer, inputs: Inputs, name: str) -> tuple[Tensor, ...]:
@@ -121,7 +125,7 @@ def peak_bytes(
     Returns:
         Bytes; None where /proc does not tell them.
     """
-    if not RESET.exists():
+    if not can_reset_peak_memory():
         return None
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -133,17 +137,10 @@ def _peak_bytes(case: str, peer: str, pass_name: str, dtype: torch.dtype, thread
     function = find_peers("cpu")[peer]
     run_pass(function, make_inputs(TINY, dtype), pass_name)
     inputs = make_inputs(CASES[case], dtype)
-    RESET.write_text("5")
-    before = _status("VmRSS")
+    reset_peak_memory()
+    before = resident_memory()
     results = run_pass(function, inputs, pass_name)
     returned = sum(result.numel() * result.element_size() for result in results)
     if pass_name == PASSES[1]:  # the result, which is computed on the way
         returned += inputs.grad_out.numel() * inputs.grad_out.element_size()
-    return _status("VmHWM") - before - returned
-
-
-def _status(name: str) -> int:
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise ValueError(f"expected {name} in {STATUS}, got none; measure on Linux")
+    return peak_memory() - before - returned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from argparse import Namespace
@@ -20,7 +19,7 @@ from tqdm import tqdm
 from vdit.build import build_backbone, quiet_libraries
 from vdit.commands.segment import check_device
 from vdit.feature_files import check_file, save_features
-from vdit.feature_options import FeatureOptions
+from vdit.feature_options import FeatureOptions, parse_size
 from vdit.feature_pictures import check_picture_file, cluster_rows, pca_rows, write_rows
 from vdit.features import collect_features, extract_features, fit_for
 from vdit.measure import peak_memory
@@ -41,7 +40,7 @@ def run(arguments: Namespace) -> None:
         overlap=arguments.overlap,
         ensemble=arguments.ensemble,
         seed=arguments.seed,
-        size=_parse_size(arguments.size),
+        size=None if arguments.size is None else parse_size(arguments.size),
         short_side=arguments.short_side,
         fit=arguments.fit,
     )
@@ -110,15 +109,6 @@ def _shown_frames(
         if index in firsts:
             shown.append(fit_for(backbone, frame, options).frame(frame))
     return shown
-
-
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"([0-9]+)x([0-9]+)", text)
-    if match is None:
-        raise ValueError(f"expected --size HxW such as 240x432, got {text!r}")
-    return int(match[1]), int(match[2])
 
 
 def _check_pictures(arguments: Namespace) -> int:
