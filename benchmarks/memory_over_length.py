@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 
+from vdit.benchmarking.facts import run_facts
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render_frames
 from vdit.video_writer import VideoWriter
@@ -34,6 +33,7 @@ def write_clip(path: Path, num_frames: int, height: int, width: int) -> None:
 
 
 def segment(video: Path, output: Path, short_side: int) -> dict:
+    """Run the command in a process of its own; give what it prints."""
     words = [sys.executable, "-m", "vdit", "segment", str(video), "-o", str(output), "--json"]
     words += ["--short-side", str(short_side)]
     for prompt in PROMPTS:
@@ -43,12 +43,14 @@ def segment(video: Path, output: Path, short_side: int) -> dict:
 
 
 def main() -> None:
+    """Write a clip of each length, segment it, compare the peaks; write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short-side", type=int, default=96)
     parser.add_argument("--height", type=int, default=240)
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
+    facts = run_facts()
     peaks, seconds = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for length in LENGTHS:
@@ -57,15 +59,7 @@ def main() -> None:
             summary = segment(video, Path(folder) / f"out{length}", options.short_side)
             peaks[length] = summary["peak_memory_bytes"]
             seconds[length] = summary["seconds"]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
-    result = {
-        "command": f"python benchmarks/memory_over_length.py --short-side {options.short_side} "
-        f"--height {options.height} --width {options.width}",
-        "commit": commit.stdout.strip(),
-        "date": date.today().isoformat(),
-        "hardware": platform.machine(),
+    result = facts | {
         "prompts": len(PROMPTS),
         "peak_memory_bytes": peaks,
         "seconds": seconds,

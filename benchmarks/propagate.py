@@ -13,15 +13,14 @@ import argparse
 import itertools
 import multiprocessing
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vdit.measure import peak_memory, reset_peak_memory, resident_memory
 from vdit.propagation import LabelPropagator, PropagationSettings
 
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 NUM_LABELS = 4
 
 
@@ -36,6 +35,7 @@ class DensePropagator:
         self.window = settings.inside(y[:, None] - y, x[:, None] - x).float()
 
     def step(self, features: Tensor) -> Tensor:
+        """Label one frame from its features [C, h, w]; give [K, h, w] and take it as context."""
         query = functional.normalize(features, dim=0).flatten(1)
         maps = torch.stack([each for each, _ in self.context])
         labels = torch.cat([each for _, each in self.context], dim=1)
@@ -52,13 +52,6 @@ class DensePropagator:
 
 
 METHODS = {"dense": DensePropagator, "windows": LabelPropagator}
-
-
-def memory(name: str) -> int:
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise ValueError(f"expected {name} in {STATUS}; measure on Linux")
 
 
 def filled(method: str, channels: int, grid: tuple[int, int], settings: PropagationSettings):
@@ -93,14 +86,15 @@ def measure(
     warm, frames = filled(method, channels, (6, 7), tiny)
     warm.step(frames[0])
     propagator, frames = filled(method, channels, grid, settings)
-    RESET.write_text("5")
-    before = memory("VmRSS")
+    reset_peak_memory()
+    before = resident_memory()
     start = time.process_time()
     labels = propagator.step(frames[0])
-    return time.process_time() - start, memory("VmHWM") - before, labels.numpy()
+    return time.process_time() - start, peak_memory() - before, labels.numpy()
 
 
 def main() -> None:
+    """Measure every method at every size; print a table with the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--channels", type=int, nargs="+", default=[64, 640])
     parser.add_argument("--grid", nargs="+", default=["30x54", "60x107"], help="rows x columns")

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import time
-from datetime import date
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader
 
+from vdit.benchmarking.facts import run_facts
 from vdit.datasets.synthetic.clips import RenderedClips
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render, render_frames
@@ -58,6 +55,7 @@ def waiting(num_steps: int, batch: int, num_frames: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Time the renderer, then a loop that waits for it; write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=20)
     parser.add_argument("--size", type=int, default=128)
@@ -66,17 +64,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=6, help="of a clip of a step")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
+    facts = run_facts()
     scenes = four_object_scenes(options.scenes, options.size)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
-    result = {
-        "command": f"python benchmarks/render.py --scenes {options.scenes} --size {options.size} "
-        f"--steps {options.steps} --batch {options.batch} --frames {options.frames}",
-        "commit": commit.stdout.strip(),
-        "date": date.today().isoformat(),
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, "
-        f"{torch.backends.cpu.get_cpu_capability()}",
+    result = facts | {
         "numpy": np.__version__,
         "objects": 4,
         "frames_per_second_pictures": round(frames_per_second(render_frames, scenes), 1),

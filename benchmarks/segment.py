@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import time
 from collections import defaultdict
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +18,7 @@ import torch
 from torch import nn
 
 from vdit import ReferringSegmenter
+from vdit.benchmarking.facts import run_facts
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render_frames
 from vdit.measure import Stopwatch, peak_memory
@@ -74,6 +72,7 @@ def _rounded(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def main() -> None:
+    """Segment by four prompts at once and by one after the other; write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="vdit-mini")
     parser.add_argument("--dtype", default="float32")
@@ -84,7 +83,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
-
+    facts = run_facts()
     watch = Stopwatch()
     with watch.measure("load"):
         segmenter = ReferringSegmenter.from_pretrained(
@@ -108,18 +107,7 @@ def main() -> None:
             single_seconds.append(seconds)
             equal = equal and np.array_equal(masks, alone)
         _move(stages, single_stages)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
-    result = {
-        "command": f"python benchmarks/segment.py --model {options.model} --dtype {options.dtype} "
-        f"--frames {options.frames} --height {options.height} --width {options.width} "
-        f"--rounds {options.rounds}",
-        "commit": commit.stdout.strip(),
-        "date": date.today().isoformat(),
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, "
-        f"{torch.backends.cpu.get_cpu_capability()}",
-        "torch": torch.__version__,
+    result = facts | {
         "parameters": sum(p.numel() for p in segmenter.model.parameters()),
         "load_seconds": round(watch.seconds["load"], 1),
         "four_prompts_together_seconds": [round(seconds, 1) for seconds in together_seconds],

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from vdit.benchmarking.facts import run_facts
 from vdit.build import load_model, trained_names
 from vdit.commands.demo import choose_captions
 from vdit.datasets.synthetic.clip import Caption, RenderedClip
@@ -73,9 +75,11 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--seed", type=int, default=6, help="of the clip")
     arguments = parser.parse_args()
+    facts, start = run_facts(), time.perf_counter()
     clip = render(make_scene("referring", arguments.seed, arguments.frames, HEIGHT, WIDTH))
     captions = choose_captions(clip, KINDS)[:2]
     segmenter = fit(clip, captions, arguments.steps)
+    seconds = time.perf_counter() - start
     prompts = [caption.text for caption in captions]
     predictions = segmenter.segment(
         clip.frames, prompts, SegmentOptions(short_side=HEIGHT, threshold=0.5)
@@ -88,7 +92,8 @@ def main() -> None:
         F = contour_accuracy(truth, masks).mean()
         scores[prediction.prompt] = {"J": float(J), "F": float(F)}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    report = facts | {"seconds": round(seconds, 1), "scores": scores}
+    (arguments.output / "scores.json").write_text(json.dumps(report, indent=2) + "\n")
     colors = object_colors(len(prompts))
     pictures = []
     for t, frame in enumerate(clip.frames):
