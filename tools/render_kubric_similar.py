@@ -256,6 +256,7 @@ def write_labels(labels: np.ndarray, folder: Path) -> None:
 
 
 def main() -> None:
+    """Render the videos that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True, help="root of the tree")
     parser.add_argument("--count", type=int, default=14, help="videos")
