@@ -72,7 +72,13 @@ def named_by(caption):
 @pytest.mark.parametrize("compat", ["released", "improved"])
 @pytest.mark.parametrize("num_frames", [1, 5])
 def test_every_data_set_gives_clips_of_what_is_named(tree, name, compat, num_frames):
-    recipe = small_recipe(augmentation=KEEP_CHANNELS, compat=compat, num_frames=num_frames)
+    recipe = small_recipe(
+        augmentation=KEEP_CHANNELS,
+        picture_augmentation=KEEP_CHANNELS,
+        overflow="clip",
+        compat=compat,
+        num_frames=num_frames,
+    )
     clips = load_clips(DataConfig([tree(name)], recipe))
     num_checked = 0
     num_epochs = 1 + 30 // len(clips)
