@@ -56,11 +56,11 @@ class LabelPictures:
     ) -> np.ndarray:
         """Decode masks; see `ReferringSample.masks`."""
         masks = np.empty((len(object_ids), len(indices), *size), dtype=bool)
-        ids = np.array(object_ids)[:, None, None]
         for t, index in enumerate(indices):
             labels = self._read_labels(self.path(index))
             expect_size(self.path(index), labels.shape, size)
-            masks[:, t] = labels[None] == ids
+            for n, object_id in enumerate(object_ids):
+                np.equal(labels, object_id, out=masks[n, t])
         return masks
 
     def read_labels(self, index: int, size: tuple[int, int]) -> np.ndarray:

@@ -97,22 +97,32 @@ def apply_color(
         [3, H, W] uint8, perhaps `planes` itself.
     """
     planes = planes if draw.order == (0, 1, 2) else planes[list(draw.order)]
-    levels = np.arange(256, dtype=np.float32)
-    if draw.brightness is not None:
-        levels = np.clip(levels + np.float32(draw.brightness), 0, 255)
-    if draw.contrast_first:
-        levels = levels * np.float32(draw.contrast)
-    if draw.saturation == 1.0:
-        table = levels if draw.contrast_first else levels * np.float32(draw.contrast)
-        return _to_levels(table, overflow)[planes]
-    # Both terms of factor c + (1 - factor) V are read from tables of the 256 gray levels. V is the
-    # largest of the changed channels, which is the change of the largest one.
-    after = np.float32(1.0 if draw.contrast_first else draw.contrast)
+    if draw.saturation == 1.0:  # every gray level becomes another one
+        table = _to_levels(_scale(np.arange(256, dtype=np.uint8), draw) * _late(draw), overflow)
+        levels = np.frombuffer(planes.tobytes().translate(table.tobytes()), dtype=np.uint8)
+        return levels.reshape(planes.shape)
+    values = _scale(planes, draw)
     saturation = np.float32(draw.saturation)
-    own = levels * (saturation * after)
-    shared = levels * ((1 - saturation) * after)
-    largest = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
-    return _to_levels(own[planes] + shared[largest], overflow)
+    largest = np.maximum(np.maximum(values[0], values[1]), values[2])
+    values *= saturation * _late(draw)
+    values += largest * ((1 - saturation) * _late(draw))
+    return _to_levels(values, overflow)
+
+
+def _scale(levels: np.ndarray, draw: ColorDraw) -> np.ndarray:
+    """What comes before saturation, in float32."""
+    values = levels.astype(np.float32)
+    if draw.brightness is not None:
+        values += np.float32(draw.brightness)
+        np.clip(values, 0, 255, out=values)
+    if draw.contrast_first:
+        values *= np.float32(draw.contrast)
+    return values
+
+
+def _late(draw: ColorDraw) -> np.float32:
+    """Contrast that comes after saturation."""
+    return np.float32(1.0 if draw.contrast_first else draw.contrast)
 
 
 def _to_levels(values: np.ndarray, overflow: Literal["wrap", "clip"]) -> np.ndarray:

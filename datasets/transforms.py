@@ -166,7 +166,7 @@ def transform_masks(masks: np.ndarray, draw: GeometryDraw) -> np.ndarray:
         [..., *draw.size], a copy.
     """
     rows, columns = (_trace_axis(masks.shape[axis], draw, axis) for axis in (-2, -1))
-    return masks[..., rows[:, None], columns]
+    return np.take(np.take(masks, rows, axis=-2), columns, axis=-1)
 
 
 def _trace_axis(length: int, draw: GeometryDraw, axis: int) -> np.ndarray:
