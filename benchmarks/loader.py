@@ -13,20 +13,19 @@ from __future__ import annotations
 import argparse
 import cProfile
 import json
-import platform
 import pstats
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image
 
+from vdit.benchmarking.facts import run_facts
 from vdit.datasets.clip_dataset import ClipDataset, collate_clips
 from vdit.datasets.clip_making import make_target, make_video, read_clip
 from vdit.datasets.clip_recipe import ClipRecipe
@@ -113,11 +112,6 @@ def profile(clips: ClipDataset, count: int) -> None:
     pstats.Stats(profiler).sort_stats("tottime").print_stats(22)
 
 
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path)
@@ -134,12 +128,8 @@ def main() -> None:
             write_trees(root, options.videos)
         recipe = ClipRecipe()
         result = {
-            "command": "OMP_NUM_THREADS=1 python benchmarks/loader.py",
-            "commit": commit(),
-            "date": date.today().isoformat(),
-            "hardware": "1 core of a Xeon with AVX-512",
-            "python": platform.python_version(),
-            "torch": torch.__version__,
+            **run_facts(),
+            "pillow": PIL.__version__,
             "frames": {"height": HEIGHT, "width": WIDTH, "quality": QUALITY, **mean_sizes(root)},
             "clips": options.clips,
             "frames_per_second_and_core": {},
