@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from vdit import __version__
+from vdit.command_parsers.analyze import add_analyze
 from vdit.command_parsers.bench import add_bench
 from vdit.command_parsers.cache import add_cache
 from vdit.command_parsers.convert import add_convert
@@ -90,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_infer(commands)
     add_cache(commands)
     add_pack(commands)
+    add_analyze(commands)
     add_features(commands)
     add_propagate(commands)
     add_probe(commands)

@@ -23,7 +23,13 @@ from vdit.evaluation.sentence_scores import require_truth
 from vdit.metrics import davis
 from vdit.metrics.referring import score_by_identity
 
-__all__ = ["DAVIS_PROTOCOLS", "REF_DAVIS_PROTOCOLS", "evaluate_davis", "evaluate_ref_davis"]
+__all__ = [
+    "DAVIS_PROTOCOLS",
+    "REF_DAVIS_PROTOCOLS",
+    "evaluate_davis",
+    "evaluate_ref_davis",
+    "score_annotators",
+]
 
 REF_DAVIS_PROTOCOLS = ("released", "strict")
 DAVIS_PROTOCOLS = ("semi-supervised", "unsupervised", "foreground")
@@ -56,19 +62,8 @@ def evaluate_ref_davis(
     Raises:
         ValueError: another protocol; maps are missing or damaged.
     """
-    _expect_protocol(protocol, REF_DAVIS_PROTOCOLS)
-    require_truth(dataset)
-    videos = dataset.by_video()
-    annotators = sorted({sample.annotator or 0 for sample in dataset})
-    wanted = [
-        labels_path(annotator, video, name)
-        for annotator in annotators
-        for video, samples in videos.items()
-        for name in samples[0].frame_names
-    ]
-    num_missing = _count_missing(files, wanted, f"ref-davis {dataset.split}", missing_as_empty)
-    score = partial(_score_annotators, annotators=annotators, files=files, protocol=protocol)
-    found = (execution or Execution()).map(score, list(videos.values()))
+    found, num_missing = score_annotators(dataset, files, protocol, missing_as_empty, execution)
+    videos, annotators = dataset.by_video(), _annotators(dataset)
     parts = {
         str(annotator): _summary([scores[n] for scores in found])
         for n, annotator in enumerate(annotators)
@@ -97,6 +92,34 @@ def evaluate_ref_davis(
         parts=parts,
         notes=("the mean over annotators; objects of all videos weigh the same",),
     )
+
+
+def score_annotators(
+    dataset: ReferringDataset,
+    files: PredictionFiles,
+    protocol: str,
+    missing_as_empty: bool = False,
+    execution: Execution | None = None,
+) -> tuple[list[list[davis.SequenceScores]], int]:
+    """Score the objects of Ref-DAVIS17 frame by frame, see `evaluate_ref_davis`.
+
+    Returns:
+        For each video, in the order of the data set, the scores of each annotator; and how many
+        maps were missing. In the strict protocol the objects of a video are in the order of their
+        ids, and `predicted_ids` are these.
+    """
+    _expect_protocol(protocol, REF_DAVIS_PROTOCOLS)
+    require_truth(dataset)
+    videos, annotators = dataset.by_video(), _annotators(dataset)
+    wanted = [
+        labels_path(annotator, video, name)
+        for annotator in annotators
+        for video, samples in videos.items()
+        for name in samples[0].frame_names
+    ]
+    num_missing = _count_missing(files, wanted, f"ref-davis {dataset.split}", missing_as_empty)
+    score = partial(_score_annotators, annotators=annotators, files=files, protocol=protocol)
+    return (execution or Execution()).map(score, list(videos.values())), num_missing
 
 
 def evaluate_davis(
@@ -149,6 +172,10 @@ def evaluate_davis(
         num_missing=num_missing,
         notes=() if protocol == "unsupervised" else ("the first and the last frame do not count",),
     )
+
+
+def _annotators(dataset: ReferringDataset) -> list[int]:
+    return sorted({sample.annotator or 0 for sample in dataset})
 
 
 def _score_annotators(
