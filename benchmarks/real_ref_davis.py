@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vdit.cli import build_parser, main
+from vdit.cli import main
 from vdit.masks import read_mask_png, write_palette_png
 
 TEXTS = ("annot1", "annot1_full_video", "annot2", "annot2_full_video")
@@ -81,11 +81,6 @@ def call(*words: str) -> dict:
     return json.loads(printed.getvalue())
 
 
-def knows_eval() -> bool:
-    """Whether this version scores predictions."""
-    return any("eval" in (action.choices or ()) for action in build_parser()._actions)
-
-
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--assets", type=Path, required=True)
@@ -101,9 +96,12 @@ def run() -> None:
         checked = call("data", "check", "ref-davis", str(root), "--split", "valid")
         common = ["ref-davis", "--root", str(root)]
         inferred = call("infer", *common, "--model", options.model, "-o", str(predictions))
-        scored = None
-        if knows_eval():
-            scored = call("eval", *common, "--predictions", str(predictions))
+        scored = {
+            protocol: call(
+                "eval", *common, "--predictions", str(predictions), "--protocol", protocol
+            )
+            for protocol in ("strict", "released")
+        }
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
     )
@@ -116,7 +114,11 @@ def run() -> None:
         "sentences": sentences,
         "complete_data": checked["complete"],
         "inference": inferred,
-        "scores": scored,
+        "metrics": {protocol: report["metrics"] for protocol, report in scored.items()},
+        "videos": {
+            protocol: {row["video"]: round(row["J&F"], 4) for row in report["videos"]}
+            for protocol, report in scored.items()
+        },
         "seconds": round(time.perf_counter() - start, 1),
     }
     text = json.dumps(result, indent=2).replace(folder, "TMP")
