@@ -12,17 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import tempfile
 import time
 from dataclasses import asdict, replace
-from datetime import date
 from pathlib import Path
 
 import torch
 
 from vdit import ReferringSegmenter
+from vdit.benchmarking.facts import run_facts
 from vdit.build import quiet_libraries
 from vdit.cli import main as vdit
 from vdit.datasets.ref_youtube_vos import read_ref_youtube_vos
@@ -76,17 +74,8 @@ def main() -> None:
             results[name] = asdict(report) | {
                 "processor_seconds": round(time.process_time() - start, 2)
             }
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
     result = {
-        "command": f"python benchmarks/frames_per_second.py --model {options.model} --dtype "
-        f"{options.dtype} --videos {options.videos} --frames {options.frames} --sentences "
-        f"{options.sentences} --height {options.height} --width {options.width}",
-        "commit": commit.stdout.strip(),
-        "date": date.today().isoformat(),
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, "
-        f"{torch.backends.cpu.get_cpu_capability()}, {options.device}",
+        **run_facts(),
         "load_average": [round(value, 1) for value in os.getloadavg()],
         "short_side": segmenter.short_side,
         "runs": results,

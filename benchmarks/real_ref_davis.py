@@ -14,16 +14,13 @@ import contextlib
 import csv
 import io
 import json
-import platform
-import subprocess
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from vdit.benchmarking.facts import run_facts
 from vdit.cli import main
 from vdit.masks import read_mask_png, write_palette_png
 
@@ -102,15 +99,8 @@ def run() -> None:
             )
             for protocol in ("strict", "released")
         }
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
     result = {
-        "command": f"python benchmarks/real_ref_davis.py --assets DIR --model {options.model}",
-        "commit": commit.stdout.strip(),
-        "date": date.today().isoformat(),
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, "
-        f"{torch.backends.cpu.get_cpu_capability()}",
+        **run_facts(),
         "sentences": sentences,
         "complete_data": checked["complete"],
         "inference": inferred,
@@ -121,7 +111,7 @@ def run() -> None:
         },
         "seconds": round(time.perf_counter() - start, 1),
     }
-    text = json.dumps(result, indent=2).replace(folder, "TMP")
+    text = json.dumps(result, indent=2).replace(folder, "TMP").replace(str(options.assets), "DIR")
     options.output.write_text(text + "\n")
     print(text)
 
