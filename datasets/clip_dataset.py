@@ -42,6 +42,7 @@ class ReferringClip:
         video_id: id of the video.
         expression: id of the sentence within its video.
         frame_indices: T positions of the frames in the video.
+        mirrored: left and right changed places.
     """
 
     video: Tensor
@@ -51,6 +52,7 @@ class ReferringClip:
     video_id: str
     expression: str
     frame_indices: tuple[int, ...]
+    mirrored: bool = False
 
 
 class ClipDataset(Dataset[ReferringClip]):
@@ -147,6 +149,7 @@ class ClipDataset(Dataset[ReferringClip]):
             video_id=sample.video,
             expression=sample.expression,
             frame_indices=tuple(frames),
+            mirrored=geometry.flip,
         )
 
     def _choose_frames(
