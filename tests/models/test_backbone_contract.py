@@ -231,3 +231,8 @@ def test_every_file_is_in_the_table():
     folder = Path(backbone_loading.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if "\nSOURCES" in path.read_text()}
     assert files == set(FAMILIES)
+
+
+def test_readme_counts_families():
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"{len(FAMILIES)} families with {len(BACKBONES)} names" in text
