@@ -24,8 +24,6 @@ from vdit.command_parsers.features import add_features
 from vdit.command_parsers.infer import add_infer
 from vdit.command_parsers.pack import add_pack
 from vdit.command_parsers.probe import add_probe
-from vdit.command_parsers.pack import add_pack
-from vdit.command_parsers.probe import add_probe
 from vdit.command_parsers.propagate import add_propagate
 from vdit.command_parsers.segment import add_segment
 from vdit.command_parsers.shared import add_json
