@@ -14,7 +14,7 @@ from torch.nn import functional
 from vdit.datasets.labelled_videos import KeypointVideo
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
-from vdit.datasets.synthetic.writers.davis import write_davis
+from vdit.datasets.synthetic.writers.davis import write_davis, write_davis_unsupervised
 from vdit.feature_options import FeatureOptions
 from vdit.features import collect_features, extract_features
 from vdit.masks import read_mask_png
@@ -147,6 +147,20 @@ def test_row_says_all_that_is_needed_to_run_again(config, backbones, tmp_path):
     assert row["peak_memory_bytes"] > 0
 
 
+def test_void_is_background_in_the_first_frame_and_does_not_spread(config, backbones, tmp_path):
+    write_davis_unsupervised([("one", render(make_scene("simple", 0, T, H, W)))], tmp_path)
+    data = DataOptions("davis-2017-unsupervised", str(tmp_path), "val")
+    (row,) = run_label_propagation(
+        [replace(config, data=data)], tmp_path / "out", backbones=backbones
+    )
+    (clip,) = read_clips(data).clips
+    assert (clip.video.first_labels == 255).any()
+    paths = sorted((tmp_path / "out").rglob("masks/one/*.png"))
+    masks = np.stack([read_mask_png(path) for path in paths])
+    np.testing.assert_array_equal(masks[0], clip.video.first_labels % 255)
+    assert masks.max() == row["num_objects"]
+
+
 def test_only_the_chosen_videos_and_frames_count(config, backbones, tmp_path):
     data = replace(config.data, videos=("two",), max_frames=4)
     (row,) = run_label_propagation([replace(config, data=data)], tmp_path, backbones=backbones)
@@ -170,8 +184,10 @@ def test_alpha_weighs_video_and_image(config, backbones, tmp_path):
 def test_finished_work_is_kept(config, backbones, colors, tmp_path):
     first = run_label_propagation([config], tmp_path, backbones=backbones)
     before = colors.num_passes
+    records = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("videos/*.json")}
     again = run_label_propagation([config], tmp_path, backbones=backbones)
     assert colors.num_passes == before
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("videos/*.json")} == records
     assert again == first
     assert len(read_rows(tmp_path / "results.jsonl")) == 1
 
