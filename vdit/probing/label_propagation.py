@@ -167,21 +167,23 @@ class PropagationRun:
             **provenance(),
         }
 
-    def finished_row(self, results: Path) -> Row:
+    def finished_row(self, results: Path, is_alone: bool) -> Row:
         """Give the row; the first call writes it, and adds it to the table.
 
         Args:
             results: the file of all rows.
+            is_alone: no other process may be about to add the row.
         """
         path = self.folder / ROW_FILE
+        row = _read_row(path) or json.loads(json.dumps(self.row()))
         try:
             with path.open("x") as file:  # of several processes one creates it
-                row = json.loads(json.dumps(self.row()))
                 file.write(json.dumps(row) + "\n")
         except FileExistsError:
-            row = _read_row(path) or json.loads(json.dumps(self.row()))
-            if any(known.get("run") == row["run"] for known in read_rows(results)):
+            is_known = any(known.get("run") == row["run"] for known in read_rows(results))
+            if is_known or not is_alone:
                 return row
+            path.write_text(json.dumps(row) + "\n")  # an earlier process was stopped here
         append_row(results, row)
         return row
 
@@ -218,6 +220,7 @@ def run_label_propagation(
     if any(config.data != configs[0].data for config in configs):
         raise ValueError("expected configurations of equal data, got several; run them one by one")
     data = read_clips(configs[0].data)
+    device = local_device(device, os.environ)
     backbones = backbones or Backbones(device)
     runs = [
         PropagationRun(config, data, output / f"{data.dataset}-{config.run_key}")
@@ -239,7 +242,17 @@ def run_label_propagation(
             progress.update()
     if not all(run.is_complete for run in runs):
         return None
-    return [run.finished_row(output / RESULTS_FILE) for run in runs]
+    return [run.finished_row(output / RESULTS_FILE, world_size == 1) for run in runs]
+
+
+def local_device(device: str, environment: Mapping[str, str]) -> str:
+    """Give each process of a machine a device of its own, as torchrun numbers them.
+
+    >>> local_device("cuda", {"LOCAL_RANK": "2"}), local_device("cuda", {}), local_device("cpu", {})
+    ('cuda:2', 'cuda', 'cpu')
+    """
+    number = environment.get("LOCAL_RANK")
+    return f"{device}:{number}" if device == "cuda" and number is not None else device
 
 
 def _shared_passes(runs: Sequence[PropagationRun]) -> dict[str, list[str]]:
@@ -255,6 +268,6 @@ def _shared_passes(runs: Sequence[PropagationRun]) -> dict[str, list[str]]:
 
 
 def _read_row(path: Path) -> Row | None:
-    """Read a row; None where a process stopped while writing it."""
-    text = path.read_text()
+    """Read a row; None if there is none, or a process stopped while writing it."""
+    text = path.read_text() if path.is_file() else ""
     return json.loads(text) if text.endswith("\n") else None
