@@ -45,7 +45,7 @@ def read_youtube_similar(
     root: Path,
     split: str = _SPLIT,
     *,
-    list_file: Path | None = None,
+    list_file: str | Path | None = None,
     count: int | None = NUM_VIDEOS,
 ) -> VideoDataset[LabelledVideo]:
     """Read the videos of a list, or pick them by the rule.
@@ -72,7 +72,7 @@ def read_youtube_similar(
     if list_file is None and (root / _LIST).exists():
         list_file = root / _LIST
     if list_file is not None:
-        names = _read_list(list_file, meta)
+        names = _read_list(Path(list_file), meta)
         note = f"{len(names)} videos of {Path(list_file).name}"
     else:
         candidates = find_similar(meta)

@@ -71,7 +71,7 @@ def test_the_draw_does_not_depend_on_the_other_videos(tree):
 
 def test_a_list(tree):
     (tree / "mine.txt").write_text("d\nb\n")
-    dataset = read_youtube_similar(tree, list_file=tree / "mine.txt")
+    dataset = read_youtube_similar(tree, list_file=str(tree / "mine.txt"))
     assert [video.name for video in dataset] == ["d", "b"]
     assert dataset.note == "2 videos of mine.txt"
     (tree / "youtube_similar.txt").write_text("c\n")
