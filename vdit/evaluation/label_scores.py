@@ -5,7 +5,8 @@ Axes: N objects, T frames, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -188,16 +189,27 @@ def _score_annotators(
     names, size, truth = samples[0].frame_names, samples[0].size, samples[0].mask_source
     assert isinstance(truth, LabelPictures)
     target = truth.read_all_labels(size)
+    ids = _object_ids(samples)
     scores = []
     for annotator in annotators:
         prediction = np.stack(
             [read_labels(files, labels_path(annotator, samples[0].video, n), size) for n in names]
         )
-        if protocol == "strict":
-            scores.append(score_by_identity(target, prediction, _object_ids(samples)))
-        else:
-            scores.append(davis.score_unsupervised(target, prediction))
+        with _naming(f"{samples[0].video} of annotator {annotator}"):
+            if protocol == "strict":
+                scores.append(score_by_identity(target, prediction, ids))
+            else:
+                scores.append(davis.score_unsupervised(target, prediction))
     return scores
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Say in every error which prediction does not fit."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def _object_ids(samples: Sequence[ReferringSample]) -> list[int]:
@@ -205,11 +217,15 @@ def _object_ids(samples: Sequence[ReferringSample]) -> list[int]:
 
 
 def _score_semi_supervised(sequence: DavisSequence, files: PredictionFiles) -> davis.SequenceScores:
-    return davis.score_semi_supervised(sequence.read_labels(), _read_sequence(sequence, files))
+    target, prediction = sequence.read_labels(), _read_sequence(sequence, files)
+    with _naming(sequence.name):
+        return davis.score_semi_supervised(target, prediction)
 
 
 def _score_unsupervised(sequence: DavisSequence, files: PredictionFiles) -> davis.SequenceScores:
-    return davis.score_unsupervised(sequence.read_labels(), _read_sequence(sequence, files))
+    target, prediction = sequence.read_labels(), _read_sequence(sequence, files)
+    with _naming(sequence.name):
+        return davis.score_unsupervised(target, prediction)
 
 
 def _score_foreground(sequence: DavisSequence, files: PredictionFiles) -> davis.SequenceScores:

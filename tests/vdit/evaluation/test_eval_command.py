@@ -288,3 +288,88 @@ def test_members_of_other_systems_are_no_predictions(tmp_path):
         for name in ("__MACOSX/v/0/1.png", "v/0/.DS_Store", "v/0/", "v/0/1.png"):
             archive.writestr(name, b"")
     assert open_predictions(tmp_path / "a.zip").names == {"v/0/1.png"}
+
+
+def test_ids_that_cannot_be_scored_are_named(trees, tmp_path, capsys):
+    root = trees("ref-davis")
+    samples = read_tree("ref-davis", root)
+    write_predictions(samples, tmp_path / "P")
+    path = next((tmp_path / "P" / "anno_1" / samples[0].video).iterdir())
+    write_palette_png(path, np.full_like(read_mask_png(path), 99))
+    code, _, error = run(capsys, "ref-davis", root, tmp_path / "P")
+    assert code == 2
+    assert f"{samples[0].video} of annotator 1: expected at most 20 proposals, got" in error
+    assert run(capsys, "ref-davis", root, tmp_path / "P", "--protocol", "strict")[0] == 0
+
+
+# ---- DAVIS without sentences -------------------------------------------------------------------
+
+
+@pytest.fixture
+def davis_tree(tmp_path):
+    """Two objects that move, and an object 3 that only the last frames show; void in frame 2."""
+    labels = np.zeros((6, 30, 40), dtype=np.uint8)
+    for t in range(6):
+        labels[t, 3 + t : 12 + t, 4:16] = 1
+        labels[t, 14:25, 20 + t : 30 + t] = 2
+    labels[4:, 26:, :10] = 3
+    labels[2, 3:6, 4:16] = davis.VOID_LABEL
+    for t, frame in enumerate(labels):
+        write_palette_png(tmp_path / "tree/Annotations/480p/clip" / f"{t:05d}.png", frame)
+    for year in ("2016", "2017"):
+        sets = tmp_path / "tree" / "ImageSets" / year
+        sets.mkdir(parents=True)
+        (sets / "val.txt").write_text("clip\n")
+    (tmp_path / "tree/Annotations/480p/other").mkdir()
+    return tmp_path / "tree", labels
+
+
+def run_davis(capsys, root, labels, protocol, *words):
+    predictions = root.parent / "P"
+    for t, frame in enumerate(labels):
+        if frame is not None:
+            write_palette_png(predictions / "clip" / f"{t:05d}.png", frame)
+    return run(capsys, "davis", root, predictions, "--protocol", protocol, *words)
+
+
+def run_with_split(capsys, *arguments):
+    return run_davis(capsys, *arguments, "--split", "val")
+
+
+def test_protocols_of_davis(davis_tree, capsys):
+    root, labels = davis_tree
+    prediction = np.where(labels > 2, 0, labels)  # neither the third object nor void
+    prediction[[0, -1]] = 0  # these frames do not count where masks are given
+    _, report, _ = run_with_split(capsys, root, prediction, "semi-supervised")
+    expected = davis.summarize([davis.score_semi_supervised(labels, prediction)])
+    assert report["metrics"]["J&F"] == expected["J&F-Mean"]
+    assert report["split"] == "val"
+    _, report, _ = run_with_split(capsys, root, prediction, "unsupervised")
+    expected = davis.summarize([davis.score_unsupervised(labels, prediction)])
+    assert report["metrics"]["J&F"] == expected["J&F-Mean"] < 0.9
+    _, report, _ = run_with_split(capsys, root, prediction, "foreground")
+    union = (labels > 0) & (labels != davis.VOID_LABEL)
+    expected = davis.region_similarity(union, prediction > 0)[1:-1].mean()
+    assert report["metrics"]["J"] == pytest.approx(expected)
+    assert report["expressions"][0]["frames"] == 4
+
+
+def test_mistakes_in_davis(davis_tree, capsys):
+    root, labels = davis_tree
+    prediction = np.where(labels == davis.VOID_LABEL, 0, labels)
+    code, _, error = run_with_split(capsys, root, prediction, "semi-supervised")
+    assert code == 2
+    assert "clip: expected predicted ids up to 2, got 3" in error
+    code, _, error = run_with_split(capsys, root, labels, "matched")
+    assert "davis has no protocol 'matched', it has semi-supervised, unsupervised" in error
+    (root.parent / "P" / "clip" / "00000.png").unlink()
+    _, _, error = run_with_split(capsys, root, [], "unsupervised")
+    assert "1 of 6 predictions of davis val are missing" in error
+    assert run_with_split(capsys, root, [], "foreground")[0] == 0  # the first does not count
+    _, _, error = run_davis(capsys, root, [], "foreground", "--split", "all")
+    assert "other holds no mask" in error
+    _, _, error = run_davis(capsys, root, [], "foreground", "--split", "test")
+    assert "test.txt does not exist" in error
+    shutil.rmtree(root / "Annotations")
+    _, _, error = run_with_split(capsys, root, [], "foreground")
+    assert "expected the masks of DAVIS" in error
