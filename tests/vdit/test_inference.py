@@ -280,6 +280,12 @@ def test_command(make_tree, tmp_path, capsys):
     assert "(2 videos were there), complete" in printed
     assert "frames/s on cpu" in printed
     assert "untrained" in printed
+    assert main([*words, "--no-target-threshold", "0.99"]) == 2
+    assert "no_target_threshold None, expected 0.99" in capsys.readouterr().err
+    assert main([*words, "--no-target-threshold", "1.5"]) == 2
+    assert "expected 0 <= no_target_threshold <= 1" in capsys.readouterr().err
+    assert main([*words, "--split", "test"]) == 2
+    assert "meta_expressions/test" in capsys.readouterr().err
     assert main(["infer", "ref-youtube-vos", "-o", str(tmp_path / "x")]) == 2
     assert "expected the folder of ref-youtube-vos" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
