@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import importlib
 import io
 import json
 import tempfile
@@ -68,6 +69,12 @@ def build_tree(
     return found
 
 
+def import_commands() -> None:
+    """Import all code at the start: a long run should not meet a later version of a file."""
+    for name in ("data", "infer", "eval"):
+        importlib.import_module(f"vdit.commands.{name}")
+
+
 def call(*words: str) -> dict:
     """Run a command of vdit in this process; give what it prints as JSON."""
     printed = io.StringIO()
@@ -86,6 +93,8 @@ def run() -> None:
     parser.add_argument("--sequences", nargs="*")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
+    import_commands()
+    facts = run_facts()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         root, predictions = Path(folder) / "ref-davis", Path(folder) / "predictions"
@@ -100,7 +109,7 @@ def run() -> None:
             for protocol in ("strict", "released")
         }
     result = {
-        **run_facts(),
+        **facts,
         "sentences": sentences,
         "complete_data": checked["complete"],
         "inference": inferred,
