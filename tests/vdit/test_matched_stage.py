@@ -127,6 +127,21 @@ def test_shares_of_clips_add_up_to_the_batch(stage, counts):
         torch.testing.assert_close(summed[name], gradient, rtol=0, atol=2e-3 * scale + 1e-6)
 
 
+def test_layers_that_run_again_give_the_same_gradients(stage):
+    sentences = batch(1, 2)
+    kept = stage.gradients(stage.losses(sentences)["loss"])
+    kept = {name: gradient.clone() for name, gradient in kept.items()}
+    calls = []
+    block = stage.model.backbone.unet.up_blocks[0].resnets[0]
+    hook = block.register_forward_hook(lambda *_: calls.append(1))
+    stage.model.backbone.use_checkpointing()
+    again = stage.gradients(stage.losses(sentences)["loss"])
+    hook.remove()
+    assert len(calls) == 2, "once forward, once backward"
+    for name, gradient in kept.items():
+        assert torch.equal(gradient, again[name]), name
+
+
 @pytest.mark.parametrize("variant", [{"condition": "text"}, {"noise": "none"}])
 def test_every_parameter_of_a_variant_takes_part(mini_networks, variant):
     stage = Sentences(mini_networks, **variant)

@@ -330,6 +330,19 @@ def test_termination_saves_and_stops(tmp_path):
         assert torch.equal(a, b)
 
 
+class Damaged(Keys):
+    def __getitem__(self, key):
+        raise ValueError(f"frame {key} of a video is damaged")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_that_cannot_be_read_is_one_sentence(tmp_path, workers):
+    stage = PointStage()
+    stage.data = Damaged()
+    with pytest.raises(ValueError, match=r"^frame .0, \d. of a video is damaged$"):
+        train(tmp_path, stage, workers=workers)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / CHECKPOINT).write_bytes(b"PK not really")
     with pytest.raises(ValueError, match=r"checkpoint\.pt cannot be read"):

@@ -75,6 +75,8 @@ class ModelConfig:
         fresh: parts of names whose pretrained weights are left out.
         train_text_encoder: train RoBERTa too.
         frozen_dtype: of the frozen networks.
+        checkpointing: run the UNet's layers again in the backward pass instead of keeping what
+            they computed: the same gradients, less memory, more time.
         name: how the trained model calls itself; None = as its folder.
     """
 
@@ -84,6 +86,7 @@ class ModelConfig:
     fresh: list[str] = field(default_factory=lambda: ["head.class_heads."])
     train_text_encoder: bool = False
     frozen_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    checkpointing: bool = False
     name: str | None = None
 
 
@@ -111,6 +114,7 @@ def build_trainee(config: ModelConfig, seed: int) -> tuple[VDIT, ModelSpec]:
     if pretrained is not None:
         load_pretrained(model, pretrained / WEIGHTS_FILE, config.fresh)
     choose_trained(model)
+    model.backbone.use_checkpointing(config.checkpointing)
     return model, spec
 
 

@@ -6,10 +6,12 @@ examples in a step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 from vdit.training.run_config import Portions
 
@@ -66,6 +68,33 @@ class Batches:
 
     def _draw_order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng((self.seed, epoch)).permutation(self.num_examples or 0)
+
+
+def load_batches(
+    data: Dataset[Any], collate: Callable[[list[Any]], Any], keys: Batches, workers: int
+) -> Iterator[list[Any]]:
+    """Read the micro-batches of one process, all of a step at once.
+
+    Args:
+        data: key -> example.
+        collate: examples -> batch.
+        keys: what to read.
+        workers: processes that read ahead; 0 = this one reads.
+
+    Raises:
+        ValueError: an example cannot be read; the sentence is that of the data, from a worker too.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        data, batch_sampler=keys, num_workers=workers, collate_fn=collate
+    )
+    batches = iter(loader)
+    for _ in range(len(keys) // keys.portions.accumulate):
+        try:
+            step = [next(batches) for _ in range(keys.portions.accumulate)]
+        except ValueError as error:  # that of a worker comes with its traceback in front
+            sentence = str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+            raise ValueError(sentence) from error
+        yield step
 
 
 def number_of(portions: Portions, rank: int, turn: int) -> int:

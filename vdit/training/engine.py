@@ -19,9 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 
-from vdit.training.batches import Batches, noise_seed, number_of
+from vdit.training.batches import Batches, load_batches, noise_seed, number_of
 from vdit.training.checkpoints import (
     CHECKPOINT,
     TrainingState,
@@ -122,15 +121,7 @@ class Trainer:
             self.processes.rank,
             self.step,
         )
-        loader: DataLoader[Any] = DataLoader(
-            self.stage.data,
-            batch_sampler=keys,
-            num_workers=self.config.workers,
-            collate_fn=self.stage.collate,
-        )
-        batches = iter(loader)
-        while self.step < self.portions.steps:
-            yield [next(batches) for _ in range(self.portions.accumulate)]
+        return load_batches(self.stage.data, self.stage.collate, keys, self.config.workers)
 
     # ---- one step ------------------------------------------------------------------------------
 
@@ -211,8 +202,11 @@ class Trainer:
         means["rate"] = max(group["lr"] for group in self.optimizer.param_groups)
         if self.portions.steps_per_epoch is not None:
             means["epoch"] = self.step / self.portions.steps_per_epoch
+        costs = {"seconds": seconds}
+        if self.device.type == "cuda":
+            costs["memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
         for log in logs:
-            log.write(self.step, means | {"seconds": seconds})
+            log.write(self.step, means | costs)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
         left = (self.portions.steps - self.step) * seconds
         logger.info(
