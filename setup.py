@@ -82,7 +82,7 @@ EXTRAS = {
     "probing": ["matplotlib>=3.9", "peft>=0.18"],
     "track": ["motmetrics>=1.4"],
     "web": ["gradio>=6"],
-    "log": ["tensorboard>=2.19"],
+    "log": ["tensorboard>=2.19", "wandb>=0.19"],
     "mmcv": ["mmcv>=2.2"],
     "detectron2": [],  # on no registry: install it from its repository
     "dev": (
