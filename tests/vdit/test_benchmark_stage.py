@@ -11,6 +11,7 @@ from vdit.build import load_model
 from vdit.datasets.clip_dataset import ReferringClip
 from vdit.stages import benchmark
 from vdit.stages.benchmark import BenchmarkConfig, BenchmarkStage, ValidationConfig
+from vdit.stages.clip_encodings import EncodedVideoBatch
 from vdit.stages.referring_model import ModelConfig, Variant
 from vdit.structures import Target
 from vdit.training.distributed import Processes
@@ -77,6 +78,17 @@ def test_single_labelled_frames_are_decoded_alone(build):
     answer, truth = stage._answer(stage.data[0, 0])
     assert answer.shape == truth.shape == (1, H, W)
     assert truth.sum() == 22 * 30
+
+
+def test_stored_encodings_take_the_place_of_the_networks(build, monkeypatch):
+    stage = build(Clips(), dropout=0.0)
+    video, captions, targets = batch_of(stage, 0, 1)
+    direct = stage.losses((video, captions, targets))
+    encoded = stage.model.encode(video.video)
+    monkeypatch.setattr(stage.model, "encode", lambda video: pytest.fail("encoded again"))
+    stored = EncodedVideoBatch(video.video, video.padding_mask, video.sizes, encoded)
+    for name, value in stage.losses((stored, captions, targets)).items():
+        assert torch.equal(value, direct[name]), name
 
 
 def test_scores_are_means_over_all_processes(build):

@@ -191,6 +191,25 @@ def test_two_processes_equal_accumulation(trees, tmp_path):
 
 
 @pytest.mark.slow
+def test_stored_encodings_train_as_computed_ones(trees, tmp_path):
+    root, cache = trees("ref-youtube-vos"), str(tmp_path / "cache")
+    words = ["cache", "ref-youtube-vos", "--root", str(root), "--split", "train", "-o", cache]
+    words += ["short_side=48", "long_side=640", "--model", "vdit-mini", "--multiple", "32"]
+    assert main(words) == 0
+    words = words_of("vdit_ytvos", trees)
+    words += ["data.recipe.augmentation.color=null", "data.recipe.augmentation.flip_probability=0"]
+    found = []
+    for name, caches in (("direct", "[]"), ("cached", f"[{cache}]")):
+        folder = tmp_path / name
+        assert main(["train", *words, f"caches={caches}", "-o", str(folder)]) == 0
+        found.append(losses(tmp_path / f"{name}-training" / "vdit_ytvos"))
+    assert len(found[0]) == 4
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    words += [f"caches=[{cache}]", "data.recipe.augmentation.flip_probability=0.5"]
+    assert main(["train", *words, "-o", str(tmp_path / "mirrored")]) == 2
+
+
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(trees, tmp_path):
     words = words_of("vdit_ytvos", trees)
     words += ["run.epochs=6", "data.epoch_size=4", "run.save_every=2", "validation.clips=1"]

@@ -17,6 +17,7 @@ from vdit.datasets.clip_dataset import ReferringClip, collate_clips
 from vdit.datasets.clip_mix import DataConfig, DatasetMix, load_clips
 from vdit.metrics.davis import region_similarity
 from vdit.models.vdit import SelectQueries, VDITOutput, all_queries
+from vdit.stages.clip_encodings import ClipEncodings, EncodedVideoBatch
 from vdit.stages.matched import MatchedStage
 from vdit.stages.referring_model import ModelConfig, build_trainee
 from vdit.structures import Target, VideoBatch
@@ -61,6 +62,8 @@ class BenchmarkConfig:
         loss: weights of the terms.
         matching: weights of the costs.
         validation: what is scored while training.
+        caches: folders that `vdit cache` filled, one for each data set of `data`; what the frozen
+            networks make of the frames is read from them; none = it is computed.
     """
 
     run: RunConfig = field(default_factory=RunConfig)
@@ -69,6 +72,7 @@ class BenchmarkConfig:
     loss: LossWeights = field(default_factory=LossWeights)
     matching: MatcherWeights = field(default_factory=MatcherWeights)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    caches: list[str] = field(default_factory=list)
 
 
 class BenchmarkStage(MatchedStage):
@@ -99,6 +103,11 @@ class BenchmarkStage(MatchedStage):
         self.spec = replace(spec, name=config.model.name or folder.name)
         self.modules = self.model
         self.collate = collate_clips
+        if config.caches:
+            data = config.data
+            self.collate = ClipEncodings(
+                config.caches, data.datasets, data.recipe, self.model.backbone
+            ).collate
         self.matcher = TemporalMatcher(config.matching)
         self.criterion = Criterion(config.loss)
         self.device = torch.device("cpu")
@@ -124,7 +133,9 @@ class BenchmarkStage(MatchedStage):
         video, captions, targets = batch
         frames = labelled_frames(targets)
         frames = None if frames is None else frames.to(self.device)
-        return self.model(video.to(self.device), captions, select=select, frames=frames)
+        video = video.to(self.device)
+        encoded = video.encoded if isinstance(video, EncodedVideoBatch) else None
+        return self.model(video, captions, select=select, frames=frames, encoded=encoded)
 
     # ---- scores and pictures -------------------------------------------------------------------
 
