@@ -11,6 +11,7 @@ from vdit.propagation.mask_labels import (
     labels_from_mask,
     mask_from_labels,
     resize_nearest,
+    shares_from_mask,
     stretch_each_cell,
     stretch_each_label,
 )
@@ -79,6 +80,21 @@ def test_mask_comes_back(stride):
     assert found.dtype == torch.int64
 
 
+@pytest.mark.parametrize("size", [(5, 6), (7, 11), (1, 1)])
+def test_shares_of_a_cell(size):
+    mask = torch.zeros(40, 48, dtype=torch.uint8)
+    mask[8:24, 16:32] = 1
+    mask[3, 3] = 3  # as small as can be; there is no object 2
+    labels = shares_from_mask(mask, size)
+    assert labels.shape == (4, *size)
+    torch.testing.assert_close(labels.sum(dim=0), torch.ones(size))
+    assert labels[3, 0, 0] > 0
+    assert not labels[2].any()
+    if size == (5, 6):  # cells of 8 x 8 pixels
+        torch.testing.assert_close(labels[1], labels_from_mask(mask, size)[1])
+        assert labels[3, 0, 0] == 1 / 64
+
+
 def test_lost_objects_leave_the_background():
     labels = torch.zeros(3, 4, 5)
     labels[0] = 1
@@ -97,5 +113,6 @@ def test_stretching_each_cell():
     "mask", [torch.zeros(3, 3), torch.full((3, 3), -1), torch.zeros(1, 3, 3, dtype=torch.long)]
 )
 def test_mask_is_checked(mask):
-    with pytest.raises(ValueError, match="expected a mask"):
-        labels_from_mask(mask, (2, 2))
+    for convert in (labels_from_mask, shares_from_mask):
+        with pytest.raises(ValueError, match="expected a mask"):
+            convert(mask, (2, 2))

@@ -32,17 +32,41 @@ def labels_from_mask(mask: Tensor, size: tuple[int, int], *, keep_vanished: bool
     Raises:
         ValueError: the mask has another shape, floating point numbers or negative ids.
     """
-    if mask.dim() != 2 or mask.dtype.is_floating_point or mask.numel() == 0 or mask.min() < 0:
-        raise ValueError(
-            f"expected a mask [H, W] of integers >= 0, got {list(mask.shape)} {mask.dtype}"
-        )
-    mask = mask.long()
+    mask = _checked(mask)
     grid = resize_nearest(mask, size)
     num_labels = int((mask if keep_vanished else grid).max()) + 1
     labels = functional.one_hot(grid, num_labels).permute(2, 0, 1).float()
     if keep_vanished:
         _bring_back_vanished(labels, mask, grid)
     return labels
+
+
+def shares_from_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Give each cell the share of its pixels that have each id, instead of the id in its middle.
+
+    Contours are then finer than the grid, and no object vanishes. No published variant does so.
+
+    Args:
+        mask: [H, W] integers, 0 the background, 1.. the objects.
+        size: (h, w).
+
+    Returns:
+        [K, h, w] float32, K - 1 the largest id; the shares of a cell sum to 1.
+
+    Raises:
+        ValueError: as in `labels_from_mask`.
+    """
+    mask = _checked(mask)
+    maps = [(mask == number).float() for number in range(int(mask.max()) + 1)]
+    return functional.adaptive_avg_pool2d(torch.stack(maps)[None], size)[0]
+
+
+def _checked(mask: Tensor) -> Tensor:
+    if mask.dim() != 2 or mask.dtype.is_floating_point or mask.numel() == 0 or mask.min() < 0:
+        raise ValueError(
+            f"expected a mask [H, W] of integers >= 0, got {list(mask.shape)} {mask.dtype}"
+        )
+    return mask.long()
 
 
 def _bring_back_vanished(labels: Tensor, mask: Tensor, grid: Tensor) -> None:
