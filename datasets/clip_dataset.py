@@ -226,12 +226,14 @@ def collate_clips(
     sizes = [(int(clip.video.shape[-2]), int(clip.video.shape[-1])) for clip in clips]
     height, width = (-(-max(sides) // multiple) * multiple for sides in zip(*sizes, strict=True))
     B, T = len(clips), lengths.pop()
-    color = torch.tensor(PADDING_COLOR).view(1, 1, 3, 1, 1)
-    video = color.expand(B, T, 3, height, width).clone()
+    color = torch.tensor(PADDING_COLOR).view(3, 1, 1)
+    video = torch.empty(B, T, 3, height, width)
     padding_mask = torch.ones(B, height, width, dtype=torch.bool)
     targets = []
     for b, (clip, (h, w)) in enumerate(zip(clips, sizes, strict=True)):
         video[b, ..., :h, :w] = clip.video
+        video[b, ..., :h, w:] = color
+        video[b, ..., h:, :] = color
         padding_mask[b, :h, :w] = False
         true = clip.target
         masks = true.masks.new_zeros((*true.masks.shape[:2], height, width))
