@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 __all__ = ["PseudoVideoOptions", "ViewDraw", "draw_view", "make_pseudo_video", "make_view"]
@@ -124,17 +124,30 @@ def make_view(
 ) -> tuple[Image.Image, np.ndarray]:
     """Look at a picture and its mask [H, W] bool in the way of a draw; black where nothing is."""
     picture = _shift_colors(picture, draw)
-    shape = Image.fromarray(mask.astype(np.uint8))
     size = picture.size
-    homography = _find_homography(size, draw)
-    inverse = _invert_motion(size, draw)
-    bilinear, nearest = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
-    views = []
-    for image, sampling in ((picture, bilinear), (shape, nearest)):
-        seen = image.transform(size, Image.Transform.PERSPECTIVE, homography, sampling)
-        views.append(seen.transform(size, Image.Transform.AFFINE, inverse, sampling))
-    view, seen_shape = views
-    return _blur(view, draw), np.asarray(seen_shape) > 0
+    motion = _invert_motion(size, draw)
+    steps = _find_homography(size, draw) @ motion  # both at once: one interpolation
+    numbers = (steps / steps[2, 2]).ravel()[:8].tolist()
+    frame = _place_frame(size, motion)
+    view = Image.new("RGB", size)
+    view.paste(_look(picture, numbers, Image.Resampling.BILINEAR), mask=frame)
+    shape = _look(Image.fromarray(mask.astype(np.uint8)), numbers, Image.Resampling.NEAREST)
+    return _blur(view, draw), (np.asarray(shape) > 0) & (np.asarray(frame) > 0)
+
+
+def _look(picture: Image.Image, numbers: list[float], sampling: Image.Resampling) -> Image.Image:
+    return picture.transform(picture.size, Image.Transform.PERSPECTIVE, numbers, sampling)
+
+
+def _place_frame(size: tuple[int, int], motion: np.ndarray) -> Image.Image:
+    """Where the picture seen from its side lies after the motion; what is beside it is black."""
+    width, height = size
+    corners = np.array([(0, 0, 1), (width, 0, 1), (width, height, 1), (0, height, 1)])
+    moved = corners @ np.linalg.inv(motion).T
+    frame = Image.new("L", size)
+    outline = [(float(x) - 0.5, float(y) - 0.5) for x, y, _ in moved]  # centers of pixels
+    ImageDraw.Draw(frame).polygon(outline, fill=255)
+    return frame
 
 
 def _shift_colors(picture: Image.Image, draw: ViewDraw) -> Image.Image:
@@ -149,8 +162,8 @@ def _shift_colors(picture: Image.Image, draw: ViewDraw) -> Image.Image:
     return picture
 
 
-def _find_homography(size: tuple[int, int], draw: ViewDraw) -> list[float]:
-    """Pillow's eight numbers that lead from the full frame to the four corners of the view."""
+def _find_homography(size: tuple[int, int], draw: ViewDraw) -> np.ndarray:
+    """Matrix [3, 3] that leads from the full frame to the four corners of the view."""
     width, height = size
     frame = np.array([(0, 0), (width, 0), (width, height), (0, height)], dtype=float)
     inwards = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]) * (width, height)
@@ -159,18 +172,19 @@ def _find_homography(size: tuple[int, int], draw: ViewDraw) -> list[float]:
     for (x, y), (u, v) in zip(frame, corners, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
         values += [u, v]
-    return np.linalg.solve(np.array(rows), np.array(values)).tolist()
+    numbers = np.linalg.solve(np.array(rows), np.array(values))
+    return np.append(numbers, 1.0).reshape(3, 3)
 
 
-def _invert_motion(size: tuple[int, int], draw: ViewDraw) -> list[float]:
-    """Pillow's six numbers that undo a shift in whole pixels and a turn about the center."""
+def _invert_motion(size: tuple[int, int], draw: ViewDraw) -> np.ndarray:
+    """Matrix [3, 3] that undoes a shift in whole pixels and a turn about the center."""
     width, height = size
     x0, y0 = width / 2, height / 2
     dx, dy = round(draw.shift * width), round(draw.shift * height)
     cos, sin = np.cos(np.deg2rad(draw.angle)), np.sin(np.deg2rad(draw.angle))
     offset_x = x0 - cos * (x0 + dx) - sin * (y0 + dy)
     offset_y = y0 + sin * (x0 + dx) - cos * (y0 + dy)
-    return [cos, sin, offset_x, -sin, cos, offset_y]
+    return np.array([[cos, sin, offset_x], [-sin, cos, offset_y], [0, 0, 1]])
 
 
 def blur_kernel(draw: ViewDraw) -> np.ndarray:

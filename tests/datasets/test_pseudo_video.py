@@ -98,6 +98,30 @@ def test_objects_stay_inside_their_masks(seed):
         assert not is_object[~binary_dilation(seen, iterations=2)].any()
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_both_steps_at_once_equal_one_after_the_other(seed):
+    """The picture seen from its side, then moved: the same places, interpolated twice."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:H, :W]
+    smooth = np.stack([60 + 2 * x, 40 + 3 * y, 250 - x - y], axis=-1).astype(np.uint8)
+    mask = square(*rng.integers(0, 40, 2))[1]
+    drawn = draw_view(rng, PseudoVideoOptions(blur_probability=0.0))
+    draw = ViewDraw(corners=drawn.corners, angle=drawn.angle, shift=drawn.shift)
+    first, first_mask = make_view(Image.fromarray(smooth), mask, ViewDraw(corners=draw.corners))
+    still = ViewDraw(angle=draw.angle, shift=draw.shift)
+    expected, expected_mask = make_view(first, first_mask, still)
+    found, found_mask = make_view(Image.fromarray(smooth), mask, draw)
+    differs = found_mask != expected_mask
+    assert not (differs & binary_erosion(expected_mask, iterations=2)).any()
+    assert not (differs & ~binary_dilation(expected_mask, iterations=2)).any()
+    expected, found = np.asarray(expected).astype(int), np.asarray(found).astype(int)
+    inside = binary_erosion(expected.any(axis=-1), iterations=2)
+    assert np.abs(found - expected)[inside].max() <= 3
+    outside = binary_erosion(~expected.any(axis=-1), iterations=2)
+    assert not found[outside].any()
+
+
 def test_one_frame_is_the_picture_anywhere():
     picture, mask = square()
     places = []
