@@ -132,7 +132,7 @@ class PropagationRun:
             partial.write_text(json.dumps(self._described(), indent=1) + "\n")
 
     def row(self) -> Row:
-        """Put the scores of all videos together."""
+        """Put the scores of all videos together; see `provenance` for the rest of a row."""
         records = [json.loads(self._record_path(clip).read_text()) for clip in self.data.clips]
         frames = sum(record["num_frames"] for record in records)
         seconds = sum(record["seconds"] for record in records)
@@ -164,18 +164,18 @@ class PropagationRun:
             "seconds_per_frame": round(seconds / frames, 4),
             **peaks,
             "config": self._described(),
-            **provenance(),
         }
 
-    def finished_row(self, results: Path, is_alone: bool) -> Row:
+    def finished_row(self, results: Path, facts: Row, is_alone: bool) -> Row:
         """Give the row; the first call writes it, and adds it to the table.
 
         Args:
             results: the file of all rows.
+            facts: of `provenance`, for a new row.
             is_alone: no other process may be about to add the row.
         """
         path = self.folder / ROW_FILE
-        row = _read_row(path) or json.loads(json.dumps(self.row()))
+        row = _read_row(path) or json.loads(json.dumps(self.row() | facts))
         try:
             with path.open("x") as file:  # of several processes one creates it
                 file.write(json.dumps(row) + "\n")
@@ -219,6 +219,7 @@ def run_label_propagation(
     """
     if any(config.data != configs[0].data for config in configs):
         raise ValueError("expected configurations of equal data, got several; run them one by one")
+    facts = provenance()  # of the code that runs, whatever happens to the checkout meanwhile
     data = read_clips(configs[0].data)
     device = local_device(device, os.environ)
     backbones = backbones or Backbones(device)
@@ -242,7 +243,7 @@ def run_label_propagation(
             progress.update()
     if not all(run.is_complete for run in runs):
         return None
-    return [run.finished_row(output / RESULTS_FILE, world_size == 1) for run in runs]
+    return [run.finished_row(output / RESULTS_FILE, facts, world_size == 1) for run in runs]
 
 
 def local_device(device: str, environment: Mapping[str, str]) -> str:
