@@ -190,6 +190,32 @@ def test_unknown_blocks_and_feature_frames_of_several_frames_are_refused(frames,
         stacked(frames, [IMAGE], backbones)
 
 
+class Pairs(Mixing):
+    """One feature frame for two frames: the mean of both."""
+
+    frame_multiple = 2
+
+    def __init__(self):
+        super().__init__(temporal=True, stride=8)
+
+    def extract(self, video, **options):
+        found = super().extract(video, **options)
+        return {name: each.unflatten(1, (-1, 2)).mean(dim=2) for name, each in found.items()}
+
+
+def test_features_of_several_frames_are_repeated_where_that_is_asked_for(frames, tmp_path):
+    source = FeatureSource("pairs", "fine", repeat_features=True)
+    backbones = Backbones(build=lambda *_, **__: Pairs())
+    found = stacked(frames, [source], backbones)
+    options = FeatureOptions(("fine",), fit="resize")
+    chunks = extract_features(backbones.get(source), frames, options, video_id="v")
+    pairs = collect_features(chunks)["fine"]
+    assert len(pairs) == 4  # of 7 frames
+    assert torch.equal(found, pairs.repeat_interleave(2, dim=0)[:T])
+    shared = SharedFeatures(tmp_path, {source.pass_key: ["fine"]})
+    assert torch.equal(stacked(frames, [source], backbones, shared=shared), found)
+
+
 # ---- features that several probes need ---------------------------------------------------------
 
 

@@ -419,3 +419,15 @@ def test_points_that_are_all_lost_leave_no_score(generator):
     assert np.isnan(list(probe.summarize([record]).values())).all()
     assert probe.by_motion([record], 2) == []
     assert "NaN" not in json.dumps(record)
+
+
+@pytest.mark.cuda
+def test_a_device_gives_the_scores_of_the_cpu(config, backbones, tmp_path):
+    configs = [fused(config, alpha=0.5)]
+    (cpu,) = run_label_propagation(configs, tmp_path / "cpu", backbones=backbones)
+    (cuda,) = run_label_propagation(
+        configs, tmp_path / "cuda", "cuda", Backbones("cuda", backbones._build)
+    )
+    for name, value in cpu["metrics"].items():
+        assert cuda["metrics"][name] == pytest.approx(value, abs=0.5), name
+    assert cuda["peak_device_memory_bytes"] > 0

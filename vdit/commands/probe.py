@@ -149,7 +149,7 @@ def _report(rows: Sequence[Row]) -> str:
     lines.append(format_rows(rows, theirs, first["shown"]))
     if len(rows) == 1:
         lines += [
-            f"{first['motion_metric']} where objects move {group['low']:.3f} to "
+            f"{first['motion_metric']} where the truth moves {group['low']:.3f} to "
             f"{group['high']:.3f} of their size a frame: {group['score']:.1f}"
             for group in first["by_motion"]
         ]

@@ -33,6 +33,8 @@ class FeatureSource:
         clip_length: frames that a video backbone sees together; None = its own, else 16.
         overlap: frames that consecutive clips share.
         merge: features of shared frames are averaged, or those of the later clip kept.
+        repeat_features: give features that stand for several frames to each of them; False refuses
+            backbones with such features.
         text: a sentence; None = the null prompt.
         image: "first" conditions every clip on the first frame of the video; "none" leaves it to
             the backbone (I2VGen-XL then takes the first frame of each clip, SVD zeros).
@@ -57,6 +59,7 @@ class FeatureSource:
     clip_length: int | None = None
     overlap: int = 0
     merge: Literal["average", "later"] = "average"
+    repeat_features: bool = False
     text: str | None = None
     image: Literal["none", "first"] = "none"
     size: tuple[int, int] | None = None
@@ -133,7 +136,12 @@ class FeatureSource:
     def pass_key(self) -> str:
         """Name of the pass that gives these features; sources that differ in blocks share it."""
         facts = asdict(self)
-        for name in ("block", "weight", "batch_size"):  # the pass does not depend on them
+        for name in (
+            "block",
+            "weight",
+            "batch_size",
+            "repeat_features",
+        ):  # the pass does not depend on them
             del facts[name]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return f"{self.backbone}-{digest[:16]}"
@@ -159,7 +167,7 @@ class Backbones:
 
         Raises:
             ValueError: it is unknown, its weights cannot be loaded, it has no such block, or one
-                of its feature frames stands for several frames.
+                of its feature frames stands for several frames and the source does not repeat it.
         """
         key = json.dumps([source.backbone, source.path, source.dtype, source.options])
         if key not in self._built:
@@ -172,9 +180,9 @@ class Backbones:
             self._built[key] = network.to(self.device)
         backbone = self._built[key]
         backbone.check_blocks([source.block])
-        if backbone.blocks[source.block].temporal_stride != 1 or backbone.frame_multiple != 1:
+        if backbone.frame_multiple != 1 and not source.repeat_features:
             raise ValueError(
                 f"expected a backbone with a feature map for every frame, got {source.backbone}; "
-                "choose another, or one that repeats frames"
+                "choose another, one that repeats frames, or repeat_features=true"
             )
         return backbone

@@ -11,6 +11,7 @@ and ADM.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,8 +72,9 @@ class SharedFeatures:
             store = store_features(
                 backbone, frames, folder, options, self.shards, video_id=video_id
             )
-        for shard in store.stream(source.block):
-            yield from shard.float()
+        maps = itertools.chain.from_iterable(store.stream(source.block))
+        for each, span in zip(maps, store.spans, strict=True):
+            yield from itertools.repeat(each.float(), span[1] - span[0])
 
     def remove(self, video_id: str) -> None:
         """Delete what is stored of a video that no probe needs any more."""
@@ -137,4 +139,5 @@ def _maps(
     size = (frames.height, frames.width)
     options = source.feature_options((source.block,), size, backbone.size_multiple)
     for chunk in extract_features(backbone, frames, options, video_id=video_id):
-        yield from chunk.features[source.block]
+        for each, span in zip(chunk.features[source.block], chunk.spans, strict=True):
+            yield from itertools.repeat(each, span[1] - span[0])
