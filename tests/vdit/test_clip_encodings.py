@@ -1,11 +1,14 @@
 """Training clips from stored encodings: equal to direct ones, refused where they cannot be."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from vdit.build import load_model
+from vdit.cli import main
 from vdit.datasets.clip_dataset import ClipDataset, collate_clips
 from vdit.datasets.clip_mix import DatasetEntry
 from vdit.datasets.clip_recipe import AugmentationOptions, ClipRecipe
@@ -14,7 +17,9 @@ from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.writers.ref_youtube_vos import write_ref_youtube_vos
 from vdit.encoding_cache import CacheRecipe, describe_encoder, store_encodings
+from vdit.models.backbones.modelscope import ModelScopeBackbone
 from vdit.stages.clip_encodings import ClipEncodings, expressible_size
+from vdit.training.engine import METRICS
 
 SIDE, LONG_SIDE = 32, 640
 PLAIN = AugmentationOptions(
@@ -138,3 +143,68 @@ def test_caches_that_do_not_fit(model, store, cache):
         open_encodings(model, [cache], entries=[DatasetEntry(NAME, "", "valid")])
     with pytest.raises(ValueError, match="stored with multiple 16, expected 32"):
         open_encodings(model, [store(multiple=16)])
+
+
+# ---- commands ----------------------------------------------------------------------------------
+
+RECIPE = Path(__file__).parents[2] / "configs" / "vdit" / "vdit_ytvos.yaml"
+
+
+def words_of(root, *changes):
+    """A small training that stored encodings can express."""
+    return [
+        str(RECIPE),
+        f"data.datasets=[{{name: {NAME}, root: {root}, split: train}}]",
+        "data.recipe.num_frames=2",
+        f"data.recipe.augmentation.short_sides=[{SIDE}]",
+        "data.recipe.augmentation.crop_probability=0",
+        "data.recipe.augmentation.color=null",
+        "data.epoch_size=2",
+        "model.source=mini",
+        "run.epochs=1",
+        "run.drops=[1]",
+        "run.workers=0",
+        "run.device=cpu",
+        "run.log_every=1",
+        *changes,
+    ]
+
+
+def losses(folder):
+    metrics = folder.parent / f"{folder.name}-training" / RECIPE.stem / METRICS
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_training_reads_what_was_stored_for_it(root, tmp_path, capsys, monkeypatch):
+    words = words_of(root)
+    calls = []
+    encode = ModelScopeBackbone.encode
+    monkeypatch.setattr(
+        ModelScopeBackbone, "encode", lambda self, video: calls.append(1) or encode(self, video)
+    )
+    assert main(["train", *words, "-o", str(tmp_path / "direct")]) == 0
+    num_direct = len(calls)
+    assert main(["cache", *words, "-o", str(tmp_path / "cache"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert facts["caches"] == [str(tmp_path / "cache" / NAME)]
+    assert facts["frames"] == 2 * len(list((root / "train" / "JPEGImages" / "v0").iterdir()))
+    calls.clear()
+    caches = f"caches=[{facts['caches'][0]}]"
+    assert main(["train", *words, caches, "-o", str(tmp_path / "cached")]) == 0
+    assert len(calls) == num_direct - 2, "the two clips of training; pictures are still drawn"
+    direct, cached = losses(tmp_path / "direct"), losses(tmp_path / "cached")
+    assert len(direct) >= 1
+    assert cached == pytest.approx(direct, rel=1e-4)
+
+
+def test_trainings_that_cannot_be_stored(root, tmp_path, capsys):
+    colored = words_of(root, "data.recipe.augmentation.crop_probability=0.5")
+    assert main(["cache", *colored, "-o", str(tmp_path / "x")]) == 2
+    assert "the recipe draws windows" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+    assert main(["cache", *words_of(root), "-o", str(tmp_path / "x"), "--mirrored"]) == 2
+    assert "expected --mirrored to be said by the configuration" in capsys.readouterr().err
+    mini = Path(__file__).parents[2] / "configs" / "mini" / "6_referring.yaml"
+    assert main(["cache", str(mini), "-o", str(tmp_path / "x")]) == 2
+    assert "expected `stage: benchmark`" in capsys.readouterr().err

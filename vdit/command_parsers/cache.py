@@ -11,7 +11,9 @@ def add_cache(commands: Commands) -> None:
         "cache", help="what the frozen networks make of a data set, stored once"
     )
     parser.add_argument(
-        "config", metavar="CONFIG|DATASET", help="as of `vdit infer`: data set, model and sizes"
+        "config",
+        metavar="CONFIG|DATASET",
+        help="as of `vdit infer`, or the configuration of a training (`stage: benchmark`)",
     )
     parser.add_argument(
         "changes", nargs="*", metavar="KEY=VALUE", help="changes of the configuration"

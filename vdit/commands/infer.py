@@ -76,15 +76,20 @@ def read_dataset(config: InferenceConfig) -> ReferringDataset:
 
 
 def load_segmenter(config: InferenceConfig, arguments: Namespace) -> ReferringSegmenter:
-    """Load the model; under torchrun each process takes the device of its local rank."""
-    device = arguments.device
-    if device == "cuda" and "LOCAL_RANK" in os.environ:
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-    check_device(device)
+    """Load the model that a configuration names."""
+    device = local_device(arguments.device)
     quiet_libraries()
     map_large_blocks()
     dtype = getattr(torch, arguments.dtype)
     return ReferringSegmenter.from_pretrained(config.model, device=device, dtype=dtype)
+
+
+def local_device(name: str) -> str:
+    """Give the device of this process: under torchrun, "cuda" is that of its local rank."""
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
+    check_device(name)
+    return name
 
 
 def open_cache(

@@ -38,7 +38,7 @@ TOKENIZERS = "tokenizers"
 def run(arguments: Namespace) -> None:
     """Train the stage that the configuration names; its networks go into the model folder."""
     path = Path(arguments.config)
-    content = _read(path)
+    content = read_training(path)
     name = content.pop("stage")
     folder = Path(arguments.output)
     if name == TOKENIZERS:
@@ -84,14 +84,14 @@ def _train(
     return {"stage": name, "step": trainer.step, "steps": trainer.portions.steps, "state": state}
 
 
-def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Read a configuration file and the one that its `base:` names, which it changes."""
+def read_training(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read the file of a stage, and the one that its `base:` names, which it changes."""
     content = _load(path)
     base = content.pop("base", None)
     if base is not None:
         if path.resolve() in above:
             raise ValueError(f"expected `base:` to name another file, {path} comes back to itself")
-        based = _read(path.parent / str(base), (*above, path.resolve()))
+        based = read_training(path.parent / str(base), (*above, path.resolve()))
         merged: Any = OmegaConf.to_object(OmegaConf.merge(based, content))
         content = dict(merged)
     known = [TOKENIZERS, *STAGES]

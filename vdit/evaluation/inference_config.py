@@ -132,7 +132,7 @@ def read_inference_config(source: str, overrides: Sequence[str] = ()) -> Inferen
     Raises:
         ValueError: there is no such file or data set, a key is unknown or a value does not fit.
     """
-    content = {"dataset": source} if source in RELEASED else _read_yaml(Path(source))
+    content = {"dataset": source} if source in RELEASED else read_yaml(Path(source))
     named = [word.partition("=")[2] for word in overrides if word.startswith("dataset=")]
     dataset = str([content.get("dataset"), *named][-1])
     if dataset not in RELEASED:
@@ -142,7 +142,12 @@ def read_inference_config(source: str, overrides: Sequence[str] = ()) -> Inferen
     return load_config(InferenceConfig, {**RELEASED[dataset], **content}, overrides)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a configuration file.
+
+    Raises:
+        ValueError: there is no such file, or it holds no keys and values.
+    """
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
