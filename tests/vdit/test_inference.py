@@ -18,6 +18,7 @@ from vdit.evaluation.inference import run_inference
 from vdit.evaluation.inference_config import RELEASED, InferenceConfig, read_inference_config
 from vdit.evaluation.inference_outputs import context_indices, merge_objects
 from vdit.masks import decode_rle, read_mask_png
+from vdit.video_writer import VideoWriter
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "infer"
 SPLITS = {"ref-davis": "val", "mevis": "valid_u"}  # as the writers call them
@@ -141,6 +142,31 @@ def test_records_of_every_query(segmenter, make_tree, tmp_path, dataset):
         decode_rle(by_id[name][0]["segmentation"]),
         frame.query_masks[0, frame.query_scores[0].argmax()],
     )
+
+
+def test_labelled_frames_of_a2d(segmenter, clips, tmp_path):
+    """Inference needs the videos and the list, not the masks, which are in another format."""
+    root = tmp_path / "a2d"
+    (root / "Release" / "CLIPS320").mkdir(parents=True)
+    with VideoWriter(root / "Release" / "CLIPS320" / "v0.mp4", 25) as writer:
+        for frame in clips[0][1].frames:
+            writer.add(frame)
+    rows = [["The ball rolls", "v0", 5, 1], ["a  red cube", "v0", 2, 0], ["a cube", "v0", 2, 3]]
+    name = "a2d_sentences_single_frame_test_annotations.json"
+    (root / name).write_text(json.dumps(rows))
+    config = read_inference_config("a2d", ["short_side=32"])
+    videos = REFERRING_DATASETS["a2d"].read(root, "test").by_video()
+    report = run_inference(segmenter, videos, config, tmp_path / "out")
+    assert report.frames_seen == 3 * 5
+    records = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    names = ["v_v0_f_5_i_1", "v_v0_f_2_i_0", "v_v0_f_2_i_3"]
+    assert [record["image_id"] for record in records[::5]] == names
+    frames = videos["v0"][0].frames()
+    last = [2, 3, 4, 4, 4]  # around the last of five frames
+    alone = segmenter.segment_frame(
+        list(frames[last]), last, 2, ["the ball rolls"], config.options(5)
+    )
+    assert records[0]["score"] == pytest.approx(float(alone.query_scores.max()), abs=1e-6)
 
 
 def test_context_repeats_the_ends():
