@@ -7,15 +7,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vdit.architectures import MINI
-from vdit.build import load_model
+from vdit.architectures import FULL, MINI, build_networks
+from vdit.build import assemble, byte_tokenizers, load_model
 from vdit.checkpoint import save_model
 from vdit.cli import main
 from vdit.commands.train import _read
 from vdit.config import load_config
 from vdit.model_spec import WEIGHTS_FILE
 from vdit.stages.benchmark import BenchmarkConfig
-from vdit.stages.referring_model import ModelConfig, Variant, build_trainee
+from vdit.stages.referring_model import ModelConfig, Variant, build_trainee, choose_trained
+from vdit.training.checkpoints import TrainingState
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "vdit").glob("*.yaml"))
 MINI_SOURCE = ModelConfig(source="mini")
@@ -83,6 +84,18 @@ def test_a_text_encoder_that_learned_goes_on_to_the_next_recipe(tmp_path):
     save_model(second, spec, tmp_path / "second")
     loaded, _ = load_model(tmp_path / "second")
     assert torch.equal(loaded.get_parameter(name), model.get_parameter(name))
+
+
+def test_thirty_million_parameters_are_trained_at_full_size():
+    with torch.device("meta"):
+        model = assemble(FULL.model, build_networks(FULL) | byte_tokenizers())
+        choose_trained(model)
+        trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        optimizer = torch.optim.AdamW(trained.values())
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    state = TrainingState(model, trained, optimizer, scaler, None).collect(0)
+    assert sum(value.numel() for value in state["parameters"].values()) == 30_038_986
+    assert sum(value.numel() for value in state["buffers"].values()) < 1000
 
 
 # ---- the recipes -------------------------------------------------------------------------------

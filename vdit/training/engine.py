@@ -135,7 +135,7 @@ class Trainer:
         try:
             for turn, batch in enumerate(batches):
                 for name, value in self._accumulate(turn, batch, count).items():
-                    losses[name] = losses.get(name, 0.0) + float(value)
+                    losses[name] = losses.get(name, 0.0) + value
             if not math.isfinite(self.processes.sum(losses["loss"])[0]):
                 raise FloatingPointError("the loss is not finite")
             losses["norm"] = float(self.updater.step(self.parameters))
@@ -145,7 +145,7 @@ class Trainer:
             self.average.update(self.step)
         return losses
 
-    def _accumulate(self, turn: int, batch: Any, count: float) -> dict[str, Tensor]:
+    def _accumulate(self, turn: int, batch: Any, count: float) -> dict[str, float]:
         """Add the gradients of a micro-batch; processes exchange them after the last one."""
         number = number_of(self.portions, self.processes.rank, turn)
         torch.manual_seed(noise_seed(self.config.seed, self.step, number))
@@ -155,7 +155,8 @@ class Trainer:
             with self._autocast():
                 losses = self.network(batch, count)
             self.updater.backward(losses["loss"])
-        return {name: value.detach() for name, value in losses.items()}
+        values = torch.stack([value.detach().float() for value in losses.values()]).tolist()
+        return dict(zip(losses, values, strict=True))
 
     def _autocast(self) -> torch.autocast:
         dtype = getattr(torch, self.config.precision)
