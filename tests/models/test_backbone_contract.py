@@ -11,7 +11,9 @@ from tests.models.tiny_backbones import TINY
 from vdit import backbone_loading
 from vdit.backbone_loading.families import BACKBONES, FAMILIES
 from vdit.build import build_backbone
+from vdit.frame_fit import plan_fit
 from vdit.models.backbones.latent_unet import LatentUnetBackbone
+from vdit.models.backbones.modelscope import ModelScopeBackbone
 from vdit.models.backbones.vision_encoder import VisionEncoder, nearest_multiple
 
 
@@ -97,6 +99,22 @@ def test_shapes_follow_the_table(backbone, generator, rows_columns):
         assert feature.isfinite().all()
 
 
+@pytest.mark.parametrize("size", [(480, 854), (256, 256), (512, 896)])
+def test_sizes_of_the_papers(backbone, size):
+    """Shapes alone: without numbers, frames of any size cost nothing."""
+    shell = copy.deepcopy(backbone)
+    if isinstance(shell, ModelScopeBackbone):
+        shell.image_encoder = None  # resizes frames by PIL
+    shell.to("meta")
+    padded = plan_fit(*size, shell.size_multiple).padded
+    frames = shell.frame_offset + 2 * shell.frame_multiple
+    found = features(shell, torch.empty(1, frames, 3, *padded, device="meta"))
+    for name, feature in found.items():
+        info = shell.blocks[name]
+        steps = shell.num_feature_frames(frames)
+        assert feature.shape == (1, steps, info.channels, *cells(shell, info, padded)), name
+
+
 def test_weights_are_frozen_and_stay_in_eval_mode(backbone):
     backbone.train()
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
@@ -180,6 +198,28 @@ def test_gradients_reach_text_and_noise(backbone, video, generator):
     (found * torch.randn(found.shape, generator=generator)).sum().backward()
     assert text.grad.abs().sum(dim=(1, 2)).gt(0).all()
     assert noise.grad.abs().sum() > 0
+
+
+def test_every_feature_frame_shows_its_own_frame(backbone, generator):
+    """Constant pictures of different colors, one of them exchanged: its features change most."""
+    if backbone.frame_multiple > 1:
+        pytest.skip("a feature frame spans several frames")
+    colors = torch.rand(1, 4, 3, 1, 1, generator=generator)
+    other = colors.clone()
+    other[:, 2] = 1 - other[:, 2]
+    size = 4 * backbone.size_multiple if backbone.size_multiple > 1 else 32
+    found = []
+    for each in (colors, other):
+        video = each.expand(-1, -1, -1, size, size).contiguous()
+        noise = draw(backbone, video, torch.Generator().manual_seed(0))
+        found.append(features(backbone, **without_chance(backbone, video, noise)))
+    before, after = found
+    for name, feature in before.items():
+        if backbone.temporal and name.startswith(("down", "mid", "up")):
+            continue  # deep in a random video UNet, frames are mixed
+        change = (after[name] - feature).abs().mean(dim=(0, 2, 3, 4))
+        assert change.argmax() == 2, name
+        assert backbone.temporal or not change[[0, 1, 3]].any()
 
 
 def test_errors_say_what_to_do(backbone, video):

@@ -32,7 +32,19 @@ TABLE = {
     600: (0.16078, 2.2846, 0.02557, 6.170, 0.33931, 1.3954),
     900: (0.01415, 8.3466, 0.00027, 60.8, 0.02360, 6.430),
 }
-TIME_OF_SVD = {0: -0.8837, 50: -0.3723, 100: -0.2668, 300: -0.0458, 600: 0.2066, 999: 0.6705}
+TIME_OF_SVD = {
+    0: -0.8837,
+    25: -0.4665,
+    50: -0.3723,
+    51: -0.3694,
+    100: -0.2668,
+    200: -0.1398,
+    261: -0.0805,
+    300: -0.0458,
+    600: 0.2066,
+    900: 0.5305,
+    999: 0.6705,
+}
 
 
 def schedules():
@@ -52,6 +64,12 @@ def test_published_levels(timestep):
         assert signal**2 == pytest.approx(alpha, abs=6e-6)
         assert signal**2 + noise**2 == pytest.approx(1)
         assert schedule.sigma(timestep) == pytest.approx(sigma, rel=2e-3, abs=6e-5)
+
+
+def test_last_level_of_stable_diffusion():
+    schedule = schedules()[0]
+    assert schedule.scales(999)[0] ** 2 == pytest.approx(0.00466, abs=6e-6)
+    assert schedule.sigma(999) == pytest.approx(14.61, abs=6e-3)
 
 
 def test_zero_terminal_signal_is_infinite_noise():

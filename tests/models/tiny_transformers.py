@@ -37,7 +37,7 @@ def sd3_networks():
         pooled_projection_dim=10,
         in_channels=4,
         out_channels=4,
-        pos_embed_max_size=12,
+        pos_embed_max_size=64,
     )
     return transformer, image_vae(
         scaling_factor=1.5305,
@@ -75,7 +75,7 @@ def wan_networks():
         freq_dim=8,
         ffn_dim=16,
         num_layers=3,
-        rope_max_seq_len=32,
+        rope_max_seq_len=64,
     )
     vae = AutoencoderKLWan(
         base_dim=4,
