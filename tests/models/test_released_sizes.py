@@ -1,7 +1,7 @@
 """Real configurations have the names and shapes of the released files, to the byte of their size.
 
-A safetensors file is 8 bytes, a JSON header of names, types, shapes and offsets, and the numbers. Its
-published size, which a pointer of Git LFS tells, leaves no room for another shape or
+A safetensors file is 8 bytes, a JSON header of names, types, shapes and offsets, and the numbers.
+Its published size, which a pointer of Git LFS tells, leaves no room for another shape or
 a longer name: headers are filled up to a multiple of 8.
 """
 
