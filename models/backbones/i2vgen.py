@@ -206,7 +206,7 @@ class I2VGenBackbone(PromptedUnetBackbone):
             projected = cells.unflatten(0, (N, h, w)).permute(0, 3, 4, 1, 2).flatten(0, 1)
         entry = self.unet.conv_in(torch.cat([noisy.flatten(0, 1), projected], dim=1))
         if self.temporal:
-            entry = self.unet.transformer_in(entry, num_frames=num_frames, return_dict=False)[0]
+            entry = self.run(attend_over_time, self.unet.transformer_in, entry, num_frames)
         return entry
 
 
@@ -217,6 +217,11 @@ def image_planes(latents: Tensor, num_frames: int) -> Tensor:
     planes = places.to(latents.dtype).view(-1, 1, 1).expand(*first.shape[:2], -1, *first.shape[3:])
     # frames inside channels in memory, as diffusers has them: convolutions round alike
     return torch.cat([first, planes], dim=2).transpose(1, 2)
+
+
+def attend_over_time(attention: Any, hidden: Tensor, num_frames: int) -> Tensor:
+    """Temporal transformer: every cell [N * F, C, h, w] attends to itself in the other frames."""
+    return attention(hidden, num_frames=num_frames, return_dict=False)[0]
 
 
 class VideoLayers:
@@ -238,5 +243,4 @@ class VideoLayers:
 
     def attend(self, block: Any, index: int, hidden: Tensor) -> Tensor:
         hidden = self.spatial.attend(block, index, hidden)
-        attention = block.temp_attentions[index]
-        return attention(hidden, num_frames=self.num_frames, return_dict=False)[0]
+        return attend_over_time(block.temp_attentions[index], hidden, self.num_frames)
