@@ -87,15 +87,23 @@ class ModelScopeBackbone(TextToVideoBackbone):
         Args:
             video: [B, T, 3, H, W] in 0..1; H and W multiples of 8.
         """
+        return self._encode(video, keep_skips=True)
+
+    def _encode(self, video: Tensor, keep_skips: bool) -> Encoded:
+        """Without skips, a clip's stride-4 features are let go as soon as they were used."""
         self.check_video(video)
         with torch.no_grad():
             frames = imagenet_round_trip(video.flatten(0, 1).float())
-            parts = [self._encode_frames(chunk) for chunk in frames.split(self.frames_per_pass)]
+            parts = []
+            for chunk in frames.split(self.frames_per_pass):
+                part = self._encode_frames(chunk)
+                parts.append(part if keep_skips else part._replace(skip=part.skip.new_empty(0)))
+        skips = {VAE_STRIDE: _join([part.skip for part in parts], video)} if keep_skips else {}
         return Encoded(
             size=(video.shape[-2], video.shape[-1]),
             latent_mean=_join([part.mean for part in parts], video),
             latent_logvar=_join([part.logvar for part in parts], video),
-            skips={VAE_STRIDE: _join([part.skip for part in parts], video)},
+            skips=skips,
             image_tokens=None
             if self.image_encoder is None
             else _join([part.tokens for part in parts], video),
@@ -202,7 +210,7 @@ class ModelScopeBackbone(TextToVideoBackbone):
         if image is not None:
             raise ValueError("expected image=None: this network has no image condition; use `text`")
         if isinstance(video, Tensor):
-            video = self.encode(video)
+            video = self._encode(video, keep_skips=VAE_BLOCK in blocks)
         encoded = video.encoded if isinstance(video, StartedPass) else video
         found = {}
         if VAE_BLOCK in blocks:

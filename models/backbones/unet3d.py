@@ -8,14 +8,19 @@ changing a weight.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vdit.models.backbones.checkpointing import Run, run_now
+
+CELLS_PER_PASS = 4096
+"""Cells that a layer takes at once where frames, or cells, do not see each other; bounds memory.
+Wide layers inside of a block would otherwise hold several times the maps between blocks."""
 
 
 @dataclass
@@ -71,18 +76,24 @@ class _Pass:
         hidden = self.convolve(block, index, hidden)
         if not hasattr(block, "attentions"):
             return HalfLayer(hidden, None)
-        return HalfLayer(hidden, attend_to_self(block.attentions[index], hidden))
+        return HalfLayer(hidden, self._attend_to_self(block.attentions[index], hidden))
 
     def finish(self, block: Any, index: int, half: HalfLayer, context: Tensor) -> Tensor:
         if half.tokens is None:
             return half.hidden
-        hidden = attend_to_prompt(block.attentions[index], half.hidden, half.tokens, context)
+        hidden = in_parts(
+            partial(attend_to_prompt, block.attentions[index]),
+            frames_at_once(half.hidden),
+            half.hidden,
+            half.tokens,
+            context,
+        )
         if self.is_temporal:
             hidden = attend_over_time(block.temp_attentions[index], hidden, self.num_frames)
         return hidden
 
     def convolve(self, block: Any, index: int, hidden: Tensor) -> Tensor:
-        hidden = block.resnets[index](hidden, self.time_embed)
+        hidden = self._convolve_frames(block, index, hidden)
         if self.is_temporal:
             hidden = block.temp_convs[index](hidden, num_frames=self.num_frames)
         return hidden
@@ -94,13 +105,38 @@ class _Pass:
         return hidden
 
     def _middle_entry(self, block: Any, hidden: Tensor) -> Tensor:
-        hidden = block.resnets[0](hidden, self.time_embed)
+        hidden = self._convolve_frames(block, 0, hidden)
         return block.temp_convs[0](hidden, num_frames=self.num_frames)
 
     def _middle_layer(self, block: Any, index: int, hidden: Tensor, context: Tensor) -> Tensor:
-        half = HalfLayer(hidden, attend_to_self(block.attentions[index], hidden))
+        half = HalfLayer(hidden, self._attend_to_self(block.attentions[index], hidden))
         hidden = self.finish(block, index, half, context)
         return self.convolve(block, index + 1, hidden)
+
+    def _convolve_frames(self, block: Any, index: int, hidden: Tensor) -> Tensor:
+        return in_parts(block.resnets[index], frames_at_once(hidden), hidden, self.time_embed)
+
+    def _attend_to_self(self, attention: Any, hidden: Tensor) -> Tensor:
+        return in_parts(partial(attend_to_self, attention), frames_at_once(hidden), hidden)
+
+
+def in_parts(layer: Callable[..., Tensor], size: int, *inputs: Tensor) -> Tensor:
+    """Run a layer on `size` rows at a time; rows of its inputs do not see each other in it.
+
+    Args:
+        layer: takes the inputs, each [n, ...], and gives [n, ...].
+        size: rows of a part.
+        inputs: each [N, ...].
+    """
+    if len(inputs[0]) <= size:
+        return layer(*inputs)
+    parts = zip(*(each.split(size) for each in inputs), strict=True)
+    return torch.cat([layer(*part) for part in parts])
+
+
+def frames_at_once(hidden: Tensor) -> int:
+    """Give how many frames of the size of `hidden`, [N, C, h, w], a layer takes at once."""
+    return max(1, CELLS_PER_PASS // hidden.shape[-2:].numel())
 
 
 def attend_to_self(attention: Any, hidden: Tensor) -> Tensor:
@@ -127,10 +163,15 @@ def attend_over_time(attention: Any, hidden: Tensor, num_frames: int) -> Tensor:
     clips = hidden.unflatten(0, (-1, num_frames))
     B, T, _, h, w = clips.shape
     cells = attention.norm(clips.transpose(1, 2)).permute(0, 3, 4, 2, 1).flatten(0, 2).contiguous()
-    cells = attention.proj_in(cells)
-    for block in attention.transformer_blocks:
-        cells = block(cells)
-    moved = attention.proj_out(cells).view(B, h, w, T, -1).permute(0, 3, 4, 1, 2)
+
+    def transform(cells: Tensor) -> Tensor:
+        cells = attention.proj_in(cells)
+        for block in attention.transformer_blocks:
+            cells = block(cells)
+        return attention.proj_out(cells)
+
+    cells = in_parts(transform, max(1, CELLS_PER_PASS // T), cells)
+    moved = cells.view(B, h, w, T, -1).permute(0, 3, 4, 1, 2)
     return moved.reshape(hidden.shape) + hidden
 
 
@@ -198,7 +239,8 @@ def walk_unet3d(
             height, width = hidden.shape[-2:]
             target = skips[-1].shape[-2:]
             exact = target == (2 * height, 2 * width)
-            hidden = run(block.upsamplers[0], hidden, None if exact else target)
+            upsample = partial(block.upsamplers[0], output_size=None if exact else target)
+            hidden = run(partial(in_parts, upsample, frames_at_once(hidden)), hidden)
         yield f"up{i}", hidden
 
 

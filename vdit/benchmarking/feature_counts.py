@@ -1,4 +1,4 @@
-"""Multiplications and parameters of a backbone up to a block, counted without running it."""
+"""Products, parameters and memory of a backbone up to a block, counted without running it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vdit.backbone_loading.random_weights import random_backbone
 from vdit.benchmarking.feature_cases import READS_PIXELS_WITH_PIL, FeatureCase, make_inputs
+from vdit.benchmarking.live_tensors import FusedAttention, LiveTensors
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class FeatureCounts:
         parameters_used: of the layers that run before the early stop.
         macs: multiplications with an addition in products and convolutions, `encode` included.
         macs_encode: those of `encode`.
+        live_bytes: most bytes of tensors alive at once in float32 beyond the weights, the video
+            included; attention counts as fused.
         shape: of the features, [T', C, h, w].
     """
 
@@ -32,6 +35,7 @@ class FeatureCounts:
     parameters_used: int
     macs: int
     macs_encode: int
+    live_bytes: int
     shape: tuple[int, ...]
 
 
@@ -70,16 +74,19 @@ def count(case: FeatureCase) -> FeatureCounts:
     device = "cpu" if case.name in READS_PIXELS_WITH_PIL else "meta"
     backbone: Any = random_backbone(case.name, device=device)
     video, options = make_inputs(case, backbone, device)
-    with UsedParameters(backbone) as used:
+    live = LiveTensors([*backbone.parameters(), *backbone.buffers()])
+    with UsedParameters(backbone) as used, live, FusedAttention() as attention:
         with FlopCounterMode(display=False) as encoding:
             encoded = backbone.encode(video)
+        flops_encode = encoding.get_total_flops() + attention.flops
         with FlopCounterMode(display=False) as rest:
             features = backbone.extract(encoded, blocks=[case.block], **options)[case.block]
-    flops_encode = encoding.get_total_flops()
+    flops = encoding.get_total_flops() + rest.get_total_flops() + attention.flops
     return FeatureCounts(
         parameters=sum(parameter.numel() for parameter in backbone.parameters()),
         parameters_used=sum(parameter.numel() for parameter in used.parameters),
-        macs=(flops_encode + rest.get_total_flops()) // 2,
+        macs=flops // 2,
         macs_encode=flops_encode // 2,
+        live_bytes=live.peak,
         shape=tuple(features.shape[1:]),
     )
