@@ -201,4 +201,4 @@ BUILDERS: dict[str, Callable[[Device], Backbone]] = {
     "adm-256": partial(_adm, config=ADM_256),
     "adm-512": partial(_adm, config=ADM_512),
 }
-"""Name -> function that builds it on a device, in float32."""
+"""Name -> function that builds it on a device, in the default dtype."""

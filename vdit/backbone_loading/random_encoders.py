@@ -148,4 +148,4 @@ BUILDERS: dict[str, Callable[[Device], Backbone]] = {
     **dict.fromkeys(("resnet50", "moco-v2", "vfs-r50"), partial(_resnet, config=RESNET50)),
     **dict.fromkeys(("mobilenet-v2", "mobilenet-v2-deep-sort"), _mobilenet),
 }
-"""Name -> function that builds it on a device, in float32."""
+"""Name -> function that builds it on a device, in the default dtype."""

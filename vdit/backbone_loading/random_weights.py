@@ -21,9 +21,9 @@ def random_backbone(
 ) -> Backbone:
     """Build a frozen backbone of the released size, with its default options, without any file.
 
-    Times, memory and counts do not depend on weights; features do. Networks are made in float32,
-    then brought to `dtype`; parts that `build_backbone` keeps in float32 stay so. A network that
-    is told a fixed prompt gets random states of its size instead of an encoded sentence.
+    Times, memory and counts do not depend on weights; features do. Parts that `build_backbone`
+    keeps in float32 are in float32 here. A network that is told a fixed prompt gets random states
+    of its size instead of an encoded sentence.
 
     Args:
         name: one of `vdit.backbone_loading.families.BACKBONES`.
@@ -38,13 +38,17 @@ def random_backbone(
         raise ValueError(f"expected a backbone among {', '.join(BACKBONES)}; got {name!r}")
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
+    before = torch.get_default_dtype()
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        backbone = BUILDERS[name](device)
+        torch.set_default_dtype(dtype)  # half the memory of a cast afterwards
+        try:
+            backbone = BUILDERS[name](device)
+        finally:
+            torch.set_default_dtype(before)
     precise = {id(each) for each in _kept_in_float32(backbone, BACKBONES[name])}
     for module in backbone.modules():
-        if id(module) not in precise:
-            _cast(module, dtype)
+        _cast(module, torch.float32 if id(module) in precise else dtype)
     backbone.freeze()
     return backbone.to(device)
 
@@ -57,7 +61,7 @@ def _kept_in_float32(backbone: Backbone, family: str) -> list[torch.nn.Module]:
 
 
 def _cast(module: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Cast a module's own parameters, and running statistics; tables stay as they were made."""
+    """Cast a module's own parameters and running statistics; tables stay as they were made."""
     for parameter in module.parameters(recurse=False):
         parameter.data = parameter.data.to(dtype)
     if isinstance(module, torch.nn.BatchNorm2d):
