@@ -127,7 +127,7 @@ def test_costs_are_over_those_of_the_first_row():
     }
     assert rows[1]["paper"] == {"memory": 8.3, "time": 2.0}
     assert "paper" not in rows[2]
-    shapes = {"shape": (6, 1, 2, 2), "parameters": 2e6, "parameters_used": 1e6, "block": "last"}
+    shapes = {"shape": (6, 1, 2, 2), "parameters": 2e6, "parameters_used": 1e6, "block": "last", "live_bytes": 5}
     clip = {"num_frames": 6, "height": 8, "width": 8}
     lines = table([each | shapes | clip for each in rows]).splitlines()
     assert len(lines) == 5
