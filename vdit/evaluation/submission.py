@@ -166,7 +166,10 @@ def _notes(samples: ReferringDataset) -> list[str]:
         return [f"as many videos and sentences as {' and '.join(fitting)}"]
     if not published:
         return []
-    listed = "; ".join(f"{name}: {v} videos, {e} sentences" for name, (v, e) in known.items())
+    listed = "; ".join(
+        f"{name}: {videos} videos" + ("" if count is None else f", {count} sentences")
+        for name, (videos, count) in published.items()
+    )
     return [
         f"{found[0]} videos and {found[1]} sentences are not the counts that a server knows "
         f"({listed})"

@@ -39,6 +39,8 @@ def test_archives_score_as_their_folder(dataset, trees, tmp_path, capsys):
     assert packed["sha256"] == hashlib.sha256(content).hexdigest()
     assert packed["num_bytes"] == len(content)
     assert packed["num_expressions"] == len(samples)
+    if dataset == "ref-youtube-vos":
+        assert packed["notes"][0].endswith("(published: 3471 videos)")
     names = zipfile.ZipFile(tmp_path / "a" / "x.zip").namelist()
     assert names == sorted(names)
     assert len(names) == packed["num_pictures"] == len(list((tmp_path / "P").rglob("*.png")))
