@@ -43,16 +43,18 @@ def draw_sequence(seed: int, num_frames: int, height: int, width: int) -> np.nda
     speed = rng.uniform(-4, 4, 2)
     amplitudes, phases = rng.uniform(0, 0.12, (2, 6)), rng.uniform(0, 6.3, (2, 6))
     masks = np.empty((2, num_frames, height, width), dtype=bool)
+    directions = np.linspace(-math.pi, math.pi, 4096, dtype=np.float32)
     for t in range(num_frames):
         v, u = center + t * speed
         angle, distance = np.arctan2(y - v, x - u), np.hypot(y - v, x - u)
-        outline = np.ones_like(angle)
+        step = ((angle + math.pi) * ((len(directions) - 1) / (2 * math.pi))).astype(np.int32)
+        outline = np.ones_like(directions)
         for k, (amplitude, phase) in enumerate(zip(amplitudes[0], phases[0], strict=True)):
-            outline += amplitude * np.sin((k + 2) * angle + phase + 0.1 * t)
-        masks[0, t] = distance < radius * outline
+            outline += amplitude * np.sin((k + 2) * directions + phase + 0.1 * t)
+        masks[0, t] = distance < radius * outline[step]
         for k, (amplitude, phase) in enumerate(zip(amplitudes[1], phases[1], strict=True)):
-            outline += 0.4 * amplitude * np.sin((k + 5) * angle + phase)
-        masks[1, t] = distance < radius * outline + rng.normal(0, 1.5)
+            outline += 0.4 * amplitude * np.sin((k + 5) * directions + phase)
+        masks[1, t] = distance < radius * outline[step] + rng.normal(0, 1.5)
     return masks
 
 
