@@ -77,7 +77,7 @@ def test_row_is_printed_beside_the_papers(probe, tmp_path):
     assert lines[1].split() == ["J&F_m", "J_m", "F_m"]
     assert lines[2].split() == ["mini:vae4", *(f"{row['metrics'][m]:.1f}" for m in row["shown"])]
     assert lines[3].split() == ["TED,", "Table", "2:", "TED", "77.6", "74.4", "80.8"]
-    assert sum("of their size a frame" in line for line in lines) == len(row["by_motion"])
+    assert sum("of its size a frame" in line for line in lines) == len(row["by_motion"])
 
 
 def test_masks_are_those_of_vdit_propagate(probe, tree, tmp_path):

@@ -150,7 +150,7 @@ def _report(rows: Sequence[Row]) -> str:
     if len(rows) == 1:
         lines += [
             f"{first['motion_metric']} where the truth moves {group['low']:.3f} to "
-            f"{group['high']:.3f} of their size a frame: {group['score']:.1f}"
+            f"{group['high']:.3f} of its size a frame: {group['score']:.1f}"
             for group in first["by_motion"]
         ]
         peak = first["peak_memory_bytes"] / 1e9
