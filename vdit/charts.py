@@ -48,7 +48,7 @@ def save_lines(
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
     if len(series) > 1:
-        axes.legend(frameon=False)
+        _name(figure, len(series))
     _save(figure, path)
 
 
@@ -83,9 +83,10 @@ def save_bars(
         axes.bar(places, heights, width, yerr=spread, capsize=3, label=bar)
     axes.set_xticks(range(len(groups)), list(groups))
     axes.set(ylabel=ylabel)
+    axes.set_axisbelow(True)
     axes.grid(axis="y", alpha=0.3)
     if len(bars) > 1:
-        axes.legend(frameon=False)
+        _name(figure, len(bars))
     _save(figure, path)
 
 
@@ -141,6 +142,11 @@ def _canvas(path: str | Path, parts: int) -> tuple[Any, Any]:
         ) from error
     figure = Figure(figsize=(max(5.0, min(0.9 * parts + 2.5, 14.0)), 3.8), layout="constrained")
     return figure, figure.subplots()
+
+
+def _name(figure: Any, count: int) -> None:
+    """Name the series above the axes, where nothing is drawn."""
+    figure.legend(loc="outside upper center", ncols=min(count, 4), frameon=False)
 
 
 def _save(figure: Any, path: str | Path) -> None:
