@@ -21,7 +21,9 @@ from tests.datasets.clip_worlds import (
 )
 from vdit.boxes import cxcywh_to_xyxy
 from vdit.datasets.clip_dataset import PADDING_COLOR, ClipDataset, collate_clips
-from vdit.datasets.clip_recipe import ClipRecipe
+from vdit.datasets.clip_recipe import AugmentationOptions, ClipRecipe
+from vdit.datasets.frame_sources import PictureFrames
+from vdit.datasets.mask_sources import LabelPictures
 from vdit.masks import masks_to_boxes_xyxy
 from vdit.models.image_encoder import IMAGENET_MEAN
 
@@ -389,3 +391,36 @@ def test_frames_that_appear_twice_are_read_once():
     sample = sample_of(masks, mask_source=Counting(masks))
     ClipDataset([sample], small_recipe())[0, 0]
     assert all(len(indices) == len(set(indices)) for indices in read)
+
+
+# ---- real frames ---------------------------------------------------------------------------------
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("boxes", ["released", "masks"])
+def test_real_frames_keep_the_colors_of_their_objects(assets, boxes):
+    """Resized and mirrored, each object has the mean color that it has on disk."""
+    tennis = assets / "davis_multi" / "tennis"
+    names = ("00000", "00001")
+    sample = sample_of(
+        moving_rectangles(2),
+        "mevis",
+        object_ids=(1, 2),
+        frame_source=PictureFrames(tennis / "JPEGImages", names),
+        mask_source=LabelPictures(tennis / "Annotations", names),
+    )
+    plain = AugmentationOptions(crop_probability=0.0, color=None)
+    dataset = ClipDataset([sample], ClipRecipe(augmentation=plain, boxes=boxes))
+    frames, masks = sample.frames(), sample.masks()
+    for epoch in range(4):
+        clip = dataset[epoch, 0]
+        assert clip.target.masks.shape[:2] == (2, 5)
+        for t, frame in enumerate(clip.frame_indices):
+            for n in range(2):
+                found = 255 * clip.video[t, :, clip.target.masks[n, t]].mean(dim=1).numpy()
+                expected = frames[frame][masks[n, frame]].mean(axis=0)
+                np.testing.assert_allclose(found, expected, atol=6)
+                x, y, width, height = clip.target.boxes_cxcywh[n, t].tolist()
+                rows, columns = torch.nonzero(clip.target.masks[n, t], as_tuple=True)
+                assert columns.float().mean() / clip.target.size[1] == pytest.approx(x, abs=width)
+                assert rows.float().mean() / clip.target.size[0] == pytest.approx(y, abs=height)
