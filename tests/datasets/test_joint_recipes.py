@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vdit.commands.train import _read
+from vdit.commands.train import read_training
 from vdit.config import load_config
 from vdit.datasets.clip_mix import load_clips
 from vdit.datasets.synthetic.writers.davis import write_ref_davis
@@ -28,7 +28,7 @@ def mix_of(make_clip, tmp_path):
         write_refcoco(clips, tmp_path / "data" / "coco", dataset=name)
 
     def load(name):
-        content = _read(CONFIGS / f"{name}.yaml")
+        content = read_training(CONFIGS / f"{name}.yaml")
         del content["stage"]
         data = load_config(BenchmarkConfig, content).data
         entries = [

@@ -11,7 +11,7 @@ from vdit.architectures import FULL, MINI, build_networks
 from vdit.build import assemble, byte_tokenizers, load_model
 from vdit.checkpoint import save_model
 from vdit.cli import main
-from vdit.commands.train import _read
+from vdit.commands.train import read_training
 from vdit.config import load_config
 from vdit.model_spec import WEIGHTS_FILE
 from vdit.stages.benchmark import BenchmarkConfig
@@ -103,7 +103,7 @@ def test_thirty_million_parameters_are_trained_at_full_size():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_recipes_are_valid(path):
-    content = _read(path)
+    content = read_training(path)
     assert content.pop("stage") == "benchmark"
     config = load_config(BenchmarkConfig, content)
     assert config.run.clip == 0.1
@@ -114,7 +114,7 @@ def test_recipes_are_valid(path):
 
 def recipe(name):
     (path,) = (path for path in CONFIGS if path.stem == name)
-    content = _read(path)
+    content = read_training(path)
     del content["stage"]
     return load_config(BenchmarkConfig, content)
 
@@ -161,7 +161,7 @@ def test_a_base_that_comes_back_is_refused(tmp_path, capsys):
 
 
 def test_places_in_lists_can_be_changed():
-    content = _read(next(path for path in CONFIGS if path.stem == "vdit_pretrain_refcoco"))
+    content = read_training(next(path for path in CONFIGS if path.stem == "vdit_pretrain_refcoco"))
     del content["stage"]
     config = load_config(BenchmarkConfig, content, ["data.datasets.1.root=/x", "run.rate=1e-3"])
     assert [entry.root for entry in config.data.datasets] == ["data/coco", "/x", "data/coco"]
