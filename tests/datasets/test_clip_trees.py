@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion
 
-from tests.datasets.clip_worlds import SMALL_SIZES, small_recipe
+from tests.datasets.clip_worlds import SMALL_SIZES, sample_of, small_recipe
 from vdit.config import load_config
 from vdit.datasets.clip_dataset import ClipDataset, collate_clips
 from vdit.datasets.clip_mix import DataConfig, DatasetEntry, DatasetMix, load_clips, share_out
+from vdit.datasets.frame_sources import VideoFrames
 from vdit.datasets.photometric import ColorOptions
 from vdit.datasets.referring_datasets import REFERRING_DATASETS
 from vdit.datasets.synthetic.writers.layouts import LAYOUTS
+from vdit.datasets.synthetic.writers.records import write_video
 
 # name of the data set, layout, split that is written, split that is read
 TREES = {
@@ -110,6 +112,28 @@ def test_validation_is_the_same_every_time(tree, name):
         assert min(first.target.size) == 48
         assert "  " not in first.caption
         assert first.caption == first.caption.lower()
+
+
+def test_frames_of_a_video_file(make_clip, tmp_path):
+    """As in A2D, without its HDF5 files: frames are decoded from a video."""
+    clip = paint(make_clip())
+    write_video(tmp_path / "v.mp4", clip)
+    sample = sample_of(
+        clip.masks[1:2],
+        "a2d",
+        text="the ball",
+        frame_source=VideoFrames(tmp_path / "v.mp4"),
+        labelled=(2,),
+    )
+    recipe = small_recipe(augmentation=KEEP_CHANNELS, overflow="clip")
+    dataset = ClipDataset([sample], recipe)
+    for epoch in range(10):
+        made = dataset[epoch, 0]
+        (t,) = made.target.labelled.nonzero().ravel().tolist()
+        assert made.frame_indices[t] == 2
+        inside = binary_erosion(made.target.masks[0, t].numpy(), iterations=6)
+        assert (made.video[t].argmax(dim=0).numpy()[inside] == 1).all()
+        assert not made.target.masks[0].flatten(1).any(1)[~made.target.labelled].any()
 
 
 # ---- mixes ---------------------------------------------------------------------------------------
