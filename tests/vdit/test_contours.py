@@ -51,7 +51,7 @@ def masks_of_one_frame(draw, count):
 
 
 @settings(max_examples=150, deadline=None)
-@given(masks_of_one_frame(3), st.sampled_from([0.008, 0.1, 1, 1.5, 2.9, 8]))
+@given(masks_of_one_frame(3), st.sampled_from([0.008, 0.1, 0.3, 1, 1.5, 2.9, 8, 9, 11, 17.5]))
 def test_equals_whole_maps(masks, bound_th):
     target, prediction, void = (mask[None] for mask in masks)
     radius = contour_radius(*masks[0].shape, bound_th)
@@ -65,7 +65,7 @@ def test_equals_whole_maps(masks, bound_th):
 
 
 @settings(max_examples=60, deadline=None)
-@given(masks_of_one_frame(4), st.integers(0, 9))
+@given(masks_of_one_frame(4), st.integers(0, 20))
 def test_other_masks_of_the_frame_change_nothing(masks, radius):
     together = draw_outlines(masks, radius)
     for i, first in enumerate(masks):
@@ -75,7 +75,7 @@ def test_other_masks_of_the_frame_change_nothing(masks, radius):
 
 
 @settings(max_examples=60, deadline=None)
-@given(masks_of_one_frame(2), st.integers(0, 9), st.integers(0, 5), st.integers(0, 5))
+@given(masks_of_one_frame(2), st.integers(0, 20), st.integers(0, 5), st.integers(0, 5))
 def test_padding_around_a_frame_matters_only_at_its_border(masks, radius, rows, columns):
     """Away from the border, where a mask sits in the frame does not matter."""
     inner = [np.pad(mask, 1) for mask in masks]
@@ -85,7 +85,19 @@ def test_padding_around_a_frame_matters_only_at_its_border(masks, radius, rows, 
     )
 
 
-@pytest.mark.parametrize("shape", [(480, 854), (30, 2000)])
+@pytest.mark.parametrize("radius", [0, 1, 1.5, 2, 2.9, 4.5, 8, 9, 10, 11, 12, 18, 25.3])
+def test_disk_around_one_pixel(radius):
+    """A mask in the first corner has one contour pixel, so that no neighbor hides a hole."""
+    corner = np.zeros((30, 30), dtype=bool)
+    corner[0, 0] = True
+    y, x = np.mgrid[:30, :30]
+    everything = (y + x) % 2 == 0  # all but the last pixel are contour
+    dot, dots = draw_outlines([corner, everything], radius)
+    assert dot.length == 1
+    assert (dot.near & dots.contour).bit_count() == (y**2 + x**2 <= radius**2).sum()
+
+
+@pytest.mark.parametrize("shape", [(480, 854), (30, 2000), (200, 1090)])
 def test_real_sizes(shape):
     rng = np.random.default_rng(5)
     noise = ndimage.gaussian_filter(rng.standard_normal((2, *shape)), (0, 9, 9))

@@ -58,7 +58,8 @@ class Raster:
         reach = math.floor(self.radius)
         lowest = ((points & -points).bit_length() - 1) // self.stride
         skipped = max(lowest - reach, 0) * self.stride  # rows that stay empty are not worked on
-        spans, half_width = points >> skipped, 0
+        # bits in front of the first row keep what leaves it: later steps may bring it back
+        spans, half_width = points >> skipped << reach, 0
         near = 0
         for dy in range(reach, -1, -1):
             wanted = math.floor(math.sqrt(self.radius**2 - dy**2))
@@ -68,7 +69,7 @@ class Raster:
                 half_width += step
             near |= spans << dy * self.stride
             near |= spans >> dy * self.stride
-        return near << skipped
+        return near >> reach << skipped
 
 
 class Outline:
