@@ -1,4 +1,4 @@
-"""Predictions as `vdit infer` writes them are what `vdit eval` reads: the truth scores 1."""
+"""Predictions as `vdit infer` writes them are packed and scored: the truth scores 1."""
 
 import json
 
@@ -12,6 +12,7 @@ from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.writers.layouts import LAYOUTS
 from vdit.evaluation.inference import run_inference
 from vdit.evaluation.inference_config import read_inference_config
+from vdit.evaluation.prediction_layouts import LABEL_DATASETS, MASK_DATASETS
 from vdit.prediction import FramePrediction
 
 WRITTEN = {"ref-davis": "val"}  # splits as the writers call them
@@ -85,6 +86,13 @@ def test_the_truth_scores_one(dataset, tmp_path, capsys):
     assert main([*words, "--json"]) == 0
     metrics = json.loads(capsys.readouterr().out)["metrics"]
     assert metrics[MAIN_METRIC[dataset]] == pytest.approx(1.0)
+    if dataset in (*MASK_DATASETS, *LABEL_DATASETS):
+        archive = tmp_path / "submission.zip"
+        assert main(["pack", *words[1:], "-o", str(archive), "--json"]) == 0
+        capsys.readouterr()
+        words[words.index(str(out))] = str(archive)
+        assert main([*words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["metrics"]["J&F"] == pytest.approx(1.0)
     if dataset == "ref-davis":
         assert main([*words, "--protocol", "strict", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["metrics"]["J&F"] == pytest.approx(1.0)
