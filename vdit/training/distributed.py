@@ -56,17 +56,15 @@ class Processes:
     def average_gradients(self, module: nn.Module) -> nn.Module:
         """Wrap a module so that its backward pass leaves the mean gradient in every process.
 
-        Trainable parameters start as those of the first process. Each of them must take part in
-        every forward pass.
+        Trainable parameters start as those of the first process; buffers follow it. Each parameter
+        must take part in every forward pass.
         """
         if self.world_size == 1:
             return module
         for parameter in module.parameters():
             if parameter.requires_grad:
                 dist.broadcast(parameter.data, src=0)
-        return DistributedDataParallel(
-            module, broadcast_buffers=False, gradient_as_bucket_view=True, init_sync=False
-        )
+        return DistributedDataParallel(module, gradient_as_bucket_view=True, init_sync=False)
 
 
 @contextmanager
