@@ -2,7 +2,8 @@
 
 Gradients flow to the prompt and the noise, as where VD-IT is trained. The networks have no numbers
 (torch's meta device): what autograd and checkpointing keep is counted, each piece of memory once,
-beside the weights.
+beside the weights. Attention is counted as torch's fused kernels, which keep no scores; on the meta
+device torch itself would keep them.
 
 python benchmarks/kept_activations.py --json benchmarks/kept_activations.json
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -28,6 +30,21 @@ CASES = {
     "i2vgen-xl": ("up1", "up2"),
     "wan-2.1-1.3b": ("block20",),
 }
+
+
+class FusedAttention(torch.autograd.Function):
+    """What fused kernels keep: queries, keys, values, the result, and a number a query."""
+
+    @staticmethod
+    def forward(ctx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        result = query.new_empty(*query.shape[:-1], value.shape[-1])
+        sums = query.new_empty(query.shape[:-1], dtype=torch.float32)
+        ctx.save_for_backward(query, key, value, result, sums)
+        return result
+
+
+def fused_attention(query: Tensor, key: Tensor, value: Tensor, **options: object) -> Tensor:
+    return FusedAttention.apply(query, key, value)
 
 
 def tensors_in(value: object) -> list[Tensor]:
@@ -62,7 +79,8 @@ def kept_bytes(backbone: Backbone, blocks: tuple[str, ...], size: tuple[int, int
 
     if backbone.checkpointing:
         type(backbone).run = property(lambda self: run_and_keep)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    attention = patch("torch.nn.functional.scaled_dot_product_attention", fused_attention)
+    with attention, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         backbone.extract(encoded, blocks=blocks, timestep=0, text=text, noise=lambda z: factor * z)
     if backbone.checkpointing:
         del type(backbone).run
