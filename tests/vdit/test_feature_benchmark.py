@@ -8,6 +8,7 @@ from torch import nn
 
 from vdit.backbone_loading.families import BACKBONES, FAMILIES
 from vdit.backbone_loading.random_weights import random_backbone
+from vdit.benchmarking import feature_timing
 from vdit.benchmarking.feature_cases import (
     DENSE_BLOCKS,
     OTHER_BLOCKS,
@@ -96,10 +97,22 @@ def test_an_early_stop_leaves_parameters_and_products_out():
     assert 0 < early.macs_encode == late.macs_encode
 
 
+@pytest.fixture
+def threads():
+    """Measurements choose the number of threads of their process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.skipif(not can_reset_peak_memory(), reason="needs Linux")
-def test_a_backbone_is_measured_in_another_process():
+@pytest.mark.parametrize(
+    "run", [feature_timing._measure, pytest.param(measure, marks=pytest.mark.slow)]
+)
+def test_passes_are_measured(run, threads):
+    """Here, and as it is done, in another process."""
     case = FeatureCase("mobilenet-v2", "features13", 4, 256, 256)
-    cost = measure(case, Place(), rounds=2)
+    cost = run(case, Place(), 2)
     assert len(cost.seconds) == 2
     assert min(cost.seconds) > 0
     tensors = random_backbone("mobilenet-v2").state_dict().values()
@@ -127,7 +140,13 @@ def test_costs_are_over_those_of_the_first_row():
     }
     assert rows[1]["paper"] == {"memory": 8.3, "time": 2.0}
     assert "paper" not in rows[2]
-    shapes = {"shape": (6, 1, 2, 2), "parameters": 2e6, "parameters_used": 1e6, "block": "last", "live_bytes": 5}
+    shapes = {
+        "shape": (6, 1, 2, 2),
+        "parameters": 2e6,
+        "parameters_used": 1e6,
+        "block": "last",
+        "live_bytes": 5,
+    }
     clip = {"num_frames": 6, "height": 8, "width": 8}
     lines = table([each | shapes | clip for each in rows]).splitlines()
     assert len(lines) == 5

@@ -13,6 +13,7 @@ def add_bench(commands: Commands) -> None:
     actions = bench.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_ops(actions)
     _add_features(actions)
+    _add_propagate(actions)
 
 
 def _add_ops(actions: Commands) -> None:
@@ -97,6 +98,40 @@ def _add_features(actions: Commands) -> None:
     )
     _add_threads(parser)
     add_device(parser, "of the weights")
+    _add_output(parser)
+
+
+def _add_propagate(actions: Commands) -> None:
+    parser = actions.add_parser(
+        "propagate",
+        help="label propagation over a video, features included",
+        description="Time label propagation as configurations of `vdit probe` have it, and measure "
+        "its memory, on a video of noise, beside the costs that TED prints in Table 7.",
+    )
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="files of configs/probe/")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        dest="changes",
+        metavar="KEY=VALUE",
+        help="changes of every configuration",
+    )
+    parser.add_argument(
+        "--random",
+        action="store_true",
+        help="random weights instead of the released ones, which cost the same",
+    )
+    parser.add_argument(
+        "--size", default="480x854", metavar="HxW", help="of the frames (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=100, metavar="N", help="of the video (default: %(default)s)"
+    )
+    _add_threads(parser)
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
     _add_output(parser)
 
 

@@ -105,7 +105,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     """
     lines = [
         "| backbone | block | clip | features | parameters used / all, M | GMACs | x | "
-        "living tensors, GB | weights, GB | peak beyond them, GB | memory x | paper's | s | time x | paper's |",
+        "living tensors, GB | weights, GB | peak beyond them, GB | memory x | paper's | s | "
+        "time x | paper's |",
         "|" + "---|" * 15,
     ]
     for row in rows:
