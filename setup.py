@@ -83,11 +83,12 @@ EXTRAS = {
     "track": ["motmetrics>=1.4"],
     "web": ["gradio>=6"],
     "log": ["tensorboard>=2.19", "wandb>=0.19"],
+    "a2d": ["h5py>=3.12"],
     "mmcv": ["mmcv>=2.2"],
     "detectron2": [],  # on no registry: install it from its repository
     "dev": (
         "pytest pytest-xdist pytest-timeout pytest-cov hypothesis ruff mypy ninja "
-        "matplotlib peft tensorboard"
+        "h5py matplotlib peft tensorboard"
     ).split(),
 }
 # The C interface of torch 2.11, which later versions keep.

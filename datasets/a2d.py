@@ -101,7 +101,7 @@ def _read_file(path: Path) -> tuple[list[int], np.ndarray]:
     except ImportError as error:
         raise ValueError(
             "masks of A2D are HDF5 files, which need h5py, and it is not installed; "
-            "run `pip install h5py`"
+            "run `pip install vdit[a2d]`"
         ) from error
     try:
         with h5py.File(path, "r") as file:

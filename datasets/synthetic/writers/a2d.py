@@ -105,7 +105,7 @@ def _import_h5py() -> Any:
     except ImportError as error:
         raise ValueError(
             "masks of A2D are HDF5 files, which need h5py, and it is not installed; "
-            "run `pip install h5py`"
+            "run `pip install vdit[a2d]`"
         ) from error
 
 

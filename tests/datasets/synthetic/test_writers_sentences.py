@@ -37,7 +37,7 @@ def rasterize(polygons, height, width):
 
 def test_a2d_needs_h5py(clip, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ValueError, match="pip install h5py"):
+    with pytest.raises(ValueError, match=r"pip install vdit\[a2d\]"):
         write_a2d([("a", clip)], tmp_path)
     assert not list(tmp_path.iterdir())
 
