@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=854)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
+    facts = run_facts()
     quiet_libraries()
     segmenter = ReferringSegmenter.from_pretrained(
         options.model, device=options.device, dtype=getattr(torch, options.dtype)
@@ -75,7 +76,7 @@ def main() -> None:
                 "processor_seconds": round(time.process_time() - start, 2)
             }
     result = {
-        **run_facts(),
+        **facts,
         "load_average": [round(value, 1) for value in os.getloadavg()],
         "short_side": segmenter.short_side,
         "runs": results,
