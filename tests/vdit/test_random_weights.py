@@ -13,6 +13,7 @@ from vdit.models.backbones.vision_encoder import VisionEncoder
 MILLIONS = {
     "modelscope": ("unet", 1411.2),
     "sd-1.5": ("unet", 859.5),
+    "sd-2.0": ("unet", 865.9),
     "sd-2.1": ("unet", 865.9),
     "svd-xt": ("unet", 1524.6),
     "i2vgen-xl": ("unet", 1420.5),

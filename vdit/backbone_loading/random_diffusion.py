@@ -191,7 +191,8 @@ BUILDERS: dict[str, Callable[[Device], Backbone]] = {
     "zeroscope": _modelscope,
     **dict.fromkeys(("sd-1.4", "sd-1.5"), partial(_stable_diffusion, sizes=SD_1, text=CLIP_L_TEXT)),
     **dict.fromkeys(
-        ("sd-2.1", "sd-2.1-base"), partial(_stable_diffusion, sizes=SD_2, text=FULL.text_encoder)
+        ("sd-2.0", "sd-2.0-base", "sd-2.1", "sd-2.1-base"),
+        partial(_stable_diffusion, sizes=SD_2, text=FULL.text_encoder),
     ),
     **dict.fromkeys(("svd", "svd-xt", "svd-xt-1.1"), _svd),
     "i2vgen-xl": _i2vgen,
