@@ -63,6 +63,8 @@ def test_the_same_predictions_give_the_same_archive(trees, tmp_path, capsys):
         code, packed, _ = run(capsys, "mevis", root, tmp_path / source, archive)
         assert code == 0
         digests.add(packed["sha256"])
+        members = zipfile.ZipFile(archive).infolist()
+        assert {member.date_time for member in members} == {(1980, 1, 1, 0, 0, 0)}
     assert len(digests) == 1
     assert "are not the counts that a server knows (MeViS v1: 50 videos" in packed["notes"][0]
 
