@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from vdit.cli import main
 from vdit.datasets.referring_datasets import REFERRING_DATASETS
@@ -19,12 +20,15 @@ TREES = {  # data set: layout, split that it is written as, split that it is rea
     "ref-youtube-vos": ("ref-youtube-vos", "train", "train"),
     "ref-davis": ("ref-davis", "val", "valid"),
     "mevis": ("mevis", "valid_u", "valid_u"),
+    "a2d": ("a2d", "test", "test"),
     "jhmdb": ("jhmdb", "test", "test"),
     "refcoco": ("refcoco", "val", "val"),
 }
 
 
 def render_tree(dataset, root):
+    if dataset == "a2d":
+        pytest.importorskip("h5py")
     layout, split, _ = TREES[dataset]
     words = ["data", "render", "referring", "--count", "2", "--frames", "4", "--height", "40"]
     words += ["--width", "56", "--seed", "12", "--layout", layout, "--split", split]
