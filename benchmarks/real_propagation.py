@@ -50,7 +50,7 @@ FIRST = {"middle": labels_from_mask, "shares": shares_from_mask}
 def read_masks(root: Path) -> list[LabelledVideo]:
     """Read the sequences of davis/ and the videos of pumavos/."""
     videos = list(read_davis_2016(root / "davis", "all")) if (root / "davis").is_dir() else []
-    for folder in sorted((root / "pumavos").glob("*")):
+    for folder in sorted((root / "pumavos").glob("*/")):
         names = list_frame_names(folder / "JPEGImages")
         labels = set(list_frame_names(folder / "Annotations"))
         videos.append(
