@@ -107,7 +107,7 @@ def main() -> None:
         "commit": subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip(),
-        "hardware": "2 cores of a Xeon with AVX-512, one thread, beside other work",
+        "hardware": "2 cores of an AMD EPYC with AVX-512, one thread, beside other work",
         "clips": "rendered by recipe" if options.tree is None else "photo-realistic tree",
         "stride": options.stride,
         "settings": vars(SETTINGS),

@@ -93,7 +93,7 @@ def main() -> None:
         "commit": subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip(),
-        "hardware": "2 cores of a Xeon with AVX-512, one thread, beside other work",
+        "hardware": "2 cores of an AMD EPYC with AVX-512, one thread, beside other work",
         "options": {name: value for name, value in vars(options).items() if name != "output"},
         "frames": rows,
         "peak_ratio": round(long / short, 4),
