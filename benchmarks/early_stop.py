@@ -48,9 +48,9 @@ def main() -> None:
     """Build the network, time it, compare its maps, write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", default="modelscope")
-    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
