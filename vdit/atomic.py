@@ -15,6 +15,8 @@ from pathlib import Path
 
 __all__ = ["replace_folder_when_complete", "replace_when_complete"]
 
+_FILE_RIGHTS = 0o666  # to read and write, of which the user's mask leaves some
+
 
 @contextlib.contextmanager
 def replace_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -49,11 +51,13 @@ def replace_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
+        rights = temporary.stat().st_mode & _FILE_RIGHTS
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
         yield temporary
         try:
+            _open_up(temporary, rights)
             os.replace(temporary, final)
         except OSError as error:
             raise _unwritable(path, error) from error
@@ -83,11 +87,15 @@ def replace_folder_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]
     temporary = _temporary_name(final)
     try:
         temporary.mkdir(parents=True)
+        rights = temporary.stat().st_mode & _FILE_RIGHTS
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
         yield temporary
         try:
+            for written in temporary.rglob("*"):
+                if written.is_file() and not written.is_symlink():
+                    _open_up(written, rights)
             _exchange_folder(temporary, final)
         except OSError as error:
             raise _unwritable(path, error) from error
@@ -108,6 +116,13 @@ def _exchange_folder(complete: Path, final: Path) -> None:
         os.rename(aside, final)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _open_up(path: Path, rights: int) -> None:
+    """Give a file ordinary rights; safetensors leaves files that only their owner can read."""
+    found = path.stat().st_mode
+    if rights & ~found:
+        path.chmod(rights | found)
 
 
 def _temporary_name(final: Path) -> Path:

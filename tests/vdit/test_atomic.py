@@ -43,6 +43,19 @@ def test_file_has_the_rights_of_an_ordinary_file(tmp_path):
     assert (tmp_path / "replaced").stat().st_mode == ordinary.stat().st_mode
 
 
+def test_what_a_library_keeps_to_its_owner_gets_ordinary_rights(tmp_path):
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    with replace_when_complete(tmp_path / "weights") as temporary:
+        temporary.unlink()
+        temporary.touch(mode=0o600)
+    with replace_folder_when_complete(tmp_path / "model") as folder:
+        (folder / "unet").mkdir()
+        (folder / "unet" / "weights").touch(mode=0o600)
+    for written in (tmp_path / "weights", tmp_path / "model" / "unet" / "weights"):
+        assert written.stat().st_mode == ordinary.stat().st_mode
+
+
 def test_link_is_followed(tmp_path):
     target = tmp_path / "target.txt"
     link = tmp_path / "link.txt"
