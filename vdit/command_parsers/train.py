@@ -9,7 +9,7 @@ def add_train(commands: Commands) -> None:
     """Describe `vdit train`."""
     parser = commands.add_parser("train", help="train one stage of a model, in pieces")
     parser.add_argument(
-        "config", metavar="CONFIG", help="YAML, such as configs/mini/4_diffusion.yaml"
+        "config", metavar="CONFIG", help="YAML, such as configs/vdit/vdit_ytvos.yaml"
     )
     parser.add_argument(
         "changes", nargs="*", metavar="KEY=VALUE", help="changes of it, such as run.steps=100"

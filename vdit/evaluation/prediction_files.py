@@ -133,9 +133,15 @@ def require_files(files: PredictionFiles, wanted: Sequence[PurePosixPath], what:
         what: the predictions are of, for the message.
 
     Raises:
-        ValueError: some are not; the sentence names the first ones and says how many.
+        ValueError: some are not; the sentence names the first ones and says how many. If none is,
+            folder or split may be wrong, and it says that.
     """
     missing = [path for path in wanted if str(path) not in files.names]
+    if missing and len(missing) == len(wanted):
+        raise ValueError(
+            f"none of the {len(wanted)} predictions of {what} is there, expected such as "
+            f"{files.locate(wanted[0])}; check the folder, or pass --split as in `vdit infer`"
+        )
     if missing:
         shown = ", ".join(files.locate(path) for path in missing[:_NUM_NAMED])
         more = f" and {len(missing) - _NUM_NAMED} more" if len(missing) > _NUM_NAMED else ""

@@ -171,6 +171,16 @@ def test_missing_predictions_are_named_or_counted_as_empty(dataset, trees, tmp_p
     assert report["num_missing"] == left
 
 
+def test_predictions_of_another_split_lead_to_the_split(trees, tmp_path, capsys):
+    other = tmp_path / "P" / "Annotations" / "another-video" / "0" / "00000.png"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    code, _, error = run(capsys, "ref-youtube-vos", trees("ref-youtube-vos"), tmp_path / "P")
+    assert code == 2
+    assert "none of the " in error
+    assert "check the folder, or pass --split as in `vdit infer`" in error
+
+
 def test_table_on_the_terminal(trees, tmp_path, capsys):
     root = trees("ref-davis")
     write_predictions(read_tree("ref-davis", root), tmp_path / "P")
