@@ -250,9 +250,11 @@ def test_wandb_gets_the_same_numbers_and_one_run_after_a_resumption(tmp_path, mo
     wandb = types.ModuleType("wandb")
     wandb.init = lambda **words: calls.append(words) or Run()
     monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
     trainer = Trainer(PointStage(), replace(CONFIG, log=["wandb"]), tmp_path)
     trainer.run(minutes=0)
     assert calls[0]["id"] is None
+    assert calls[0]["project"] == "vdit"
     assert calls[0]["config"]["batch"] == 2
     assert calls[1][0] == 1
     assert calls[1][1]["loss"] == pytest.approx(lines(tmp_path)[0]["loss"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,7 +80,12 @@ class WeightsAndBiases:
         marker = folder / "wandb_id"
         known = marker.read_text().strip() if step and marker.is_file() else None
         self.run: Any = wandb.init(
-            dir=str(folder), name=folder.name, id=known, resume="allow", config=dict(config)
+            project=os.environ.get("WANDB_PROJECT", "vdit"),
+            dir=str(folder),
+            name=folder.name,
+            id=known,
+            resume="allow",
+            config=dict(config),
         )
         marker.write_text(f"{self.run.id}\n")
 
