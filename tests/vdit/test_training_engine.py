@@ -1,6 +1,7 @@
 """The training loop: it learns, stops, resumes bit for bit, and says what is wrong."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -111,6 +112,17 @@ def test_resume_errors(tmp_path):
     other.modules = nn.Linear(3, 3)
     with pytest.raises(ValueError, match="expected the parameters of this configuration"):
         Trainer(other, CONFIG, tmp_path).resume()
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch", 2), ("seed", 7)])
+def test_steps_of_other_examples_are_not_gone_on_with(tmp_path, name, value):
+    train(tmp_path, minutes=0)
+    other = Trainer(LineStage(), replace(CONFIG, **{name: value}), tmp_path)
+    with pytest.raises(ValueError, match=f"was trained with {name} .*, expected {value}"):
+        other.resume()
+    longer = Trainer(LineStage(), replace(CONFIG, steps=50, rate=0.01), tmp_path)
+    longer.resume()
+    assert longer.step == 1
 
 
 def test_the_rate_rises_and_falls():

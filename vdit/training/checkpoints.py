@@ -119,6 +119,25 @@ def read_state(folder: Path, device: torch.device) -> tuple[dict[str, Any], Path
         raise ValueError(f"{path} cannot be read: {reason}; remove it and train anew") from error
 
 
+def expect_examples(state: Mapping[str, Any], path: Path, wanted: Mapping[str, int | None]) -> None:
+    """Check that the step of a checkpoint stands for the examples of this configuration.
+
+    Args:
+        state: of the checkpoint; old ones do not say.
+        path: of the checkpoint.
+        wanted: what the order of examples follows from, by name.
+
+    Raises:
+        ValueError: one of them changed.
+    """
+    for name, found in state.get("examples", wanted).items():
+        if found != wanted.get(name):
+            raise ValueError(
+                f"{path} was trained with {name} {found}, expected {wanted.get(name)} as "
+                "configured; resume with the same, or train into another output"
+            )
+
+
 @contextmanager
 def averaged(average: MovingAverage | None) -> Iterator[None]:
     """Put averaged weights in place of the last ones, if there is an average."""

@@ -25,6 +25,7 @@ from vdit.training.checkpoints import (
     CHECKPOINT,
     TrainingState,
     averaged,
+    expect_examples,
     read_state,
     write_state,
 )
@@ -253,15 +254,24 @@ class Trainer:
     def save(self) -> None:
         """Write everything that the next step depends on, from the first process."""
         if self.processes.is_first:
-            write_state(self.state.collect(self.step), self.folder / CHECKPOINT)
+            state = self.state.collect(self.step) | {"examples": self._examples()}
+            write_state(state, self.folder / CHECKPOINT)
+
+    def _examples(self) -> dict[str, int | None]:
+        """Say what the step's number stands for among the examples."""
+        batch, seed = self.portions.batch, self.config.seed
+        return {"batch": batch, "seed": seed, "number of examples": self.stage.num_examples}
 
     def resume(self) -> None:
         """Go on from `checkpoint.pt`; lines of `metrics.jsonl` after it are dropped.
 
         Raises:
-            ValueError: there is no checkpoint, or it belongs to another model.
+            ValueError: there is no checkpoint, it belongs to another model, or its step stands for
+                other examples: batch, seed or number of examples changed.
         """
-        self.step = self.state.restore(*read_state(self.folder, self.device))
+        state, path = read_state(self.folder, self.device)
+        expect_examples(state, path, self._examples())
+        self.step = self.state.restore(state, path)
 
 
 class _Losses(nn.Module):
