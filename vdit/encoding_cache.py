@@ -242,7 +242,10 @@ def _claim(folder: Path, recipe: CacheRecipe) -> None:
 
 
 def _holds(folder: Path, numbers: Sequence[int]) -> bool:
-    return (folder / INDEX_FILE).is_file() and set(numbers) <= set(StoredVideo(folder).numbers)
+    try:
+        return set(numbers) <= set(StoredVideo(folder).numbers)
+    except ValueError:  # no index, or a damaged one: what it lists is looked at again
+        return False
 
 
 @torch.inference_mode()

@@ -178,6 +178,16 @@ def test_an_interrupted_run_goes_on(segmenter, videos, store, tmp_path):
     assert_same(cache.video("v0").read(range(7)), whole)
 
 
+def test_a_damaged_index_is_written_again(videos, store):
+    index = store().folder / "frames" / "v0" / "index.json"
+    whole = json.loads(index.read_text())
+    index.write_text("")
+    videos["v0"][0].num_read = 0
+    store()
+    assert json.loads(index.read_text()) == whole
+    assert videos["v0"][0].num_read == 0, "the encodings were kept"
+
+
 def test_processes_share_the_videos(store, tmp_path):
     store(share=(0, 2))
     assert not (tmp_path / "cache" / "frames" / "v1").exists()
