@@ -116,7 +116,8 @@ def pack(
     check_pictures(files, wanted, sizes, ids, execution or Execution())
     with replace_when_complete(output) as partial:
         _write(partial, files, paths)
-        digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+        with partial.open("rb") as archive:
+            digest = hashlib.file_digest(archive, "sha256").hexdigest()
     return Submission(
         path=output,
         dataset=dataset,
