@@ -14,6 +14,7 @@ from vdit.datasets.referring_datasets import REFERRING_DATASETS
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.writers.layouts import LAYOUTS
+from vdit.evaluation.brightness import write_changed_tree
 from vdit.evaluation.inference import run_inference
 from vdit.evaluation.inference_config import RELEASED, InferenceConfig, read_inference_config
 from vdit.evaluation.inference_outputs import context_indices, merge_objects
@@ -252,6 +253,16 @@ def test_predictions_of_another_recipe_are_refused(segmenter, make_tree, tmp_pat
 
 
 # ---- configurations ----------------------------------------------------------------------------
+
+
+def test_frames_of_another_brightness_are_refused(segmenter, make_tree, tmp_path):
+    videos, config = make_tree("refcoco")
+    run_inference(segmenter, videos, config, tmp_path / "out")
+    write_changed_tree(config.root, tmp_path / "dark", 0.5)
+    read = REFERRING_DATASETS[config.dataset].read
+    dark = read(tmp_path / "dark", config.split).by_video()
+    with pytest.raises(ValueError, match="with fingerprint of the first frame '"):
+        run_inference(segmenter, dark, replace(config, root="dark"), tmp_path / "out")
 
 
 def test_files_say_what_the_names_of_data_sets_say():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -89,9 +90,12 @@ def run_inference(
         progress: iterates over the videos of this process.
 
     Raises:
-        ValueError: the folder holds predictions of another run; a video cannot be read.
+        ValueError: the folder holds predictions of another run or of other frames; a video cannot
+            be read.
     """
     settings = {k: v for k, v in asdict(config).items() if k not in _WITHOUT_EFFECT}
+    if videos:
+        settings["fingerprint of the first frame"] = _fingerprint(next(iter(videos.values()))[0])
     notes = InferenceFolder(folder, {**settings, **(source or {})})
     rank, world_size = share
     mine = list(videos)[rank::world_size]
@@ -114,6 +118,12 @@ def run_inference(
         sentences=sum(len(videos[video]) for video in mine),
         complete=everything is not None,
     )
+
+
+def _fingerprint(sample: Sample) -> str:
+    """Tell data sets apart that differ in pixels only, such as copies of other brightness."""
+    index = (sample.labelled or (0,))[0]
+    return hashlib.sha256(sample.frames([index]).tobytes()).hexdigest()[:16]
 
 
 def _predict(dataset: str) -> Callable[[VideoPass, Path], dict[str, Any]]:
