@@ -92,17 +92,8 @@ def pack(
             damaged or has the wrong size, mode, value or palette; everything lies below another
             folder. The sentence names the first path and says how many more there are.
     """
-    if dataset not in MASK_DATASETS + LABEL_DATASETS:
-        raise ValueError(
-            f"expected a data set among {', '.join(MASK_DATASETS + LABEL_DATASETS)}, whose "
-            f"submissions are pictures, got {dataset!r}; others are scored by `vdit eval`"
-        )
     output = Path(output)
-    if output.suffix != ".zip":
-        raise ValueError(f"expected an archive that ends in .zip, got {output}")
-    files = open_predictions(predictions)
-    if Path(predictions).resolve() == output.resolve():
-        raise ValueError(f"{output} is what is to be packed; give the archive another name")
+    files = _open(dataset, Path(predictions), output)
     split = split or _SPLIT
     samples = REFERRING_DATASETS[dataset].read(Path(root), split)
     wanted = _wanted(samples)
@@ -129,6 +120,21 @@ def pack(
         sha256=digest,
         notes=tuple(_notes(samples)),
     )
+
+
+def _open(dataset: str, predictions: Path, output: Path) -> PredictionFiles:
+    """Open what is to be packed, if it can be packed at all."""
+    if dataset not in MASK_DATASETS + LABEL_DATASETS:
+        raise ValueError(
+            f"expected a data set among {', '.join(MASK_DATASETS + LABEL_DATASETS)}, whose "
+            f"submissions are pictures, got {dataset!r}; others are scored by `vdit eval`"
+        )
+    if output.suffix != ".zip":
+        raise ValueError(f"expected an archive that ends in .zip, got {output}")
+    files = open_predictions(predictions)
+    if predictions.resolve() == output.resolve():
+        raise ValueError(f"{output} is what is to be packed; give the archive another name")
+    return files
 
 
 def _wanted(samples: ReferringDataset) -> dict[str, list[PurePosixPath]]:
