@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import torch
 
 from vdit.backbone_loading.random_weights import random_backbone
 from vdit.benchmarking.feature_cases import FeatureCase, fitting_length, make_inputs
+from vdit.benchmarking.processes import run_in_new_process
 from vdit.build import build_backbone, quiet_libraries
 from vdit.measure import peak_memory, reset_peak_memory, resident_memory
 from vdit.memory import map_large_blocks, return_free_memory
@@ -64,10 +64,10 @@ def measure(case: FeatureCase, place: Place, rounds: int) -> FeatureCost:
     pass is timed and its memory is measured.
 
     Raises:
-        ValueError: weights cannot be loaded, or the system does not tell peaks of memory.
+        ValueError: weights cannot be loaded, memory runs out, or the system does not tell peaks of
+            memory.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (case, place, rounds))
+    return run_in_new_process(_measure, case, place, rounds)
 
 
 @torch.no_grad()
@@ -110,7 +110,7 @@ def _pass(backbone: Any, case: FeatureCase, place: Place) -> _Pass:
     """Run a clip once; peaks are beyond what is there before the video."""
     on_cpu = torch.device(place.device).type == "cpu"
     clock = time.process_time if on_cpu and place.threads == 1 else time.perf_counter
-    meter = CpuMeter() if on_cpu else CudaMeter()
+    meter = CpuMeter() if on_cpu else CudaMeter(place.device)
     meter.start()
     video, options = make_inputs(case, backbone, place.device)
     start = clock()
@@ -139,16 +139,23 @@ class CpuMeter:
 
 
 class CudaMeter:
-    """The same for what torch has allocated on the device."""
+    """The same for what torch has allocated on a device.
+
+    Args:
+        device: "cuda", or one by its number, such as "cuda:1".
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
 
     def start(self) -> None:
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        self._before = torch.cuda.memory_allocated()
+        torch.cuda.synchronize(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        self._before = torch.cuda.memory_allocated(self._device)
 
     def peak(self) -> int:
         """Give the peak since the start or the last call, and count anew."""
-        torch.cuda.synchronize()
-        found = torch.cuda.max_memory_allocated() - self._before
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize(self._device)
+        found = torch.cuda.max_memory_allocated(self._device) - self._before
+        torch.cuda.reset_peak_memory_stats(self._device)
         return found

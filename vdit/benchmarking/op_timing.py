@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from vdit.benchmarking.op_cases import CASES, Case, Inputs, make_inputs
 from vdit.benchmarking.op_peers import Peer, find_peers, reference
+from vdit.benchmarking.processes import run_in_new_process
 from vdit.measure import (
     can_reset_peak_memory,
     peak_memory,
@@ -127,9 +127,7 @@ def peak_bytes(
     """
     if not can_reset_peak_memory():
         return None
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_peak_bytes, (case, peer, pass_name, dtype, threads))
+    return run_in_new_process(_peak_bytes, case, peer, pass_name, dtype, threads)
 
 
 def _peak_bytes(case: str, peer: str, pass_name: str, dtype: torch.dtype, threads: int) -> int:

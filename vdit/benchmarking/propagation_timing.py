@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from vdit.backbone_loading.random_weights import random_backbone
 from vdit.benchmarking.feature_timing import CpuMeter, CudaMeter, Place
+from vdit.benchmarking.processes import run_in_new_process
 from vdit.build import build_backbone, quiet_libraries
 from vdit.memory import map_large_blocks
 from vdit.probing.feature_sources import Backbones
@@ -70,11 +70,10 @@ def measure_propagation(
     The dtype of `place` is not used: every source of the configuration has its own.
 
     Raises:
-        ValueError: weights cannot be loaded, a source asks for options with random weights, or the
-            system does not tell peaks of memory.
+        ValueError: weights cannot be loaded, a source asks for options with random weights, memory
+            runs out, or the system does not tell peaks of memory.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (config, video, place))
+    return run_in_new_process(_measure, config, video, place)
 
 
 @torch.no_grad()
@@ -92,7 +91,7 @@ def _measure(config: LabelPropagationConfig, video: NoiseVideo, place: Place) ->
         for network in networks.values()
         for tensor in (*network.parameters(), *network.buffers())
     ]
-    meter = CpuMeter() if on_cpu else CudaMeter()
+    meter = CpuMeter() if on_cpu else CudaMeter(place.device)
     meter.start()
     timed = TimedMaps(fused_features(video, sources, backbones), place.device, clock)
     start = clock()
@@ -104,7 +103,7 @@ def _measure(config: LabelPropagationConfig, video: NoiseVideo, place: Place) ->
     for soft in stream_labels(maps, labels, options.settings(), dtype=dtype):
         mask_from_labels(soft, (video.height, video.width), stride=options.enlarge)
     if not on_cpu:
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(place.device)
     seconds = clock() - start
     return PropagationCost(
         feature_seconds=timed.seconds,
