@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 Schema = TypeVar("Schema")
 
@@ -35,7 +35,9 @@ def load_config(
             else OmegaConf.load(source)
         )
         for override in overrides:
-            key, _, text = override.partition("=")
+            key, sign, text = override.partition("=")
+            if not sign:
+                raise ValueError(f"expected changes KEY=VALUE, got {override!r}")
             # a value is read as OmegaConf reads one; `update` also knows places in lists
             value = OmegaConf.from_dotlist([f"value={text}"])["value"]
             OmegaConf.update(loaded, key, value, merge=True)
@@ -43,7 +45,15 @@ def load_config(
         filled = OmegaConf.to_object(merged)
     except OSError as error:
         raise ValueError(f"expected a readable configuration file, got {name}: {error}") from error
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+    except MissingMandatoryValue as error:
+        raise ValueError(
+            f"{name}: {error.full_key} is missing; pass {error.full_key}=VALUE"
+        ) from error
+    except OmegaConfBaseException as error:
+        key = error.full_key or error.key  # the message goes on with facts about the schema
+        reason = " ".join(str(error).split("\n    full_key:")[0].split())
+        raise ValueError(f"{name}: {reason} ({key})" if key else f"{name}: {reason}") from error
+    except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{name}: {reason}") from error
     assert isinstance(filled, schema)

@@ -15,7 +15,7 @@ def test_results_come_from_another_process():
 
 
 def test_errors_of_the_function_come_back():
-    with pytest.raises(ValueError, match="expected a nonnegative input|math domain error"):
+    with pytest.raises(ValueError, match=r"nonnegative|math domain"):
         run_in_new_process(math.sqrt, -1)
 
 
