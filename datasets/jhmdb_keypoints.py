@@ -103,7 +103,7 @@ def read_jhmdb_keypoints(
         raise ValueError(f"fold={fold} is unknown, expected 1, 2 or 3")
     root = _tree(Path(root))
     suffix = f"_test_split{fold}.txt"
-    lists = sorted((root / "splits").glob(f"*{suffix}"))
+    lists = sorted((root / "splits").glob(f"[!.]*{suffix}"))  # without copies that systems hide
     if not lists:
         raise ValueError(
             f"{root / 'splits'} holds no list <action>{suffix}; check the root of the data set"

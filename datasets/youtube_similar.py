@@ -1,7 +1,7 @@
 """Youtube-Similar: videos of YouTube-VOS in which several objects are of one category.
 
-    train/JPEGImages/<video>/%05d.jpg        every fifth frame
-    train/Annotations/<video>/%05d.png       palette, value = object, on the same frames
+    train/JPEGImages/<video>/%05d.jpg        every fifth frame, or of train_all_frames each
+    train/Annotations/<video>/%05d.png       palette, value = object, on every fifth frame
     train/meta.json                          {"videos": {video: {"objects": {id: ...}}}}
     youtube_similar.txt                      optional: a video a line
 
@@ -117,7 +117,8 @@ def _read_video(folder: Path, name: str, objects: Objects) -> LabelledVideo:
     frames = folder / "JPEGImages" / name
     labels = folder / "Annotations" / name
     listed = {frame for _, of_object in objects.values() for frame in of_object}
-    names = tuple(sorted(listed | set(list_frame_names(frames, labels))))
+    with_labels = listed | set(list_frame_names(labels))
+    names = tuple(sorted(with_labels | set(list_frame_names(frames))))
     first = _first_frame(objects)
     return LabelledVideo(
         dataset=_NAME,
@@ -125,7 +126,9 @@ def _read_video(folder: Path, name: str, objects: Objects) -> LabelledVideo:
         name=name,
         frame_source=PictureFrames(frames, names),
         label_source=LabelPictures(labels, names),
-        labelled=tuple(index for index, frame in enumerate(names) if frame >= first),
+        labelled=tuple(
+            index for index, frame in enumerate(names) if frame >= first and frame in with_labels
+        ),
     )
 
 

@@ -150,3 +150,8 @@ def test_a_real_clip(assets, tmp_path):
     assert (video.points[0].min(), video.points[0].max()) > (0, 50)
     true = video.points.transpose(2, 1, 0)
     np.testing.assert_array_equal(keypoint_accuracy([keypoint_distances(true, true)])[:, -1], 100)
+
+
+def test_hidden_copies_of_lists_are_no_lists(tree):
+    (tree / "splits" / "._jump_test_split1.txt").write_bytes(b"\x00\x05\x16\x07\xff")
+    assert [video.name for video in read_jhmdb_keypoints(tree)] == ["a", "b"]

@@ -124,3 +124,15 @@ def test_mistakes(tree):
     (tree / "train/meta.json").write_text("{}")
     with pytest.raises(ValueError, match="lists no video"):
         read_youtube_similar(tree)
+
+
+def test_frames_between_the_labelled_ones_carry_no_labels(tree, clip):
+    """As in train_all_frames, whose masks are those of every fifth frame."""
+    folder = tree / "train" / "JPEGImages" / "d"
+    for name in ("00001", "00007"):
+        (folder / f"{name}.jpg").write_bytes((folder / "00000.jpg").read_bytes())
+    video = read_youtube_similar(tree).find("d")
+    assert video.frame_names == ("00000", "00001", "00005", "00007", "00010", "00015")
+    assert video.labelled == (0, 2, 4, 5)
+    np.testing.assert_array_equal(video.labels(2), clip.instances[1])
+    assert check(YOUTUBE_SIMILAR, tree).is_complete
