@@ -31,7 +31,7 @@ from vdit.probing.propagation_config import (
 )
 from vdit.probing.results import read_rows
 from vdit.probing.video_clips import Clip, read_clips
-from vdit.propagation import PropagationSettings, propagate_labels
+from vdit.propagation import PropagationSettings, propagate_labels, stream_labels
 from vdit.propagation.mask_labels import labels_from_mask, mask_from_labels
 
 T, H, W = 6, 48, 64
@@ -161,6 +161,43 @@ def test_void_is_background_in_the_first_frame_and_does_not_spread(config, backb
     assert masks.max() == row["num_objects"]
 
 
+def test_masks_of_crw_are_chosen_without_stretching(config, backbones, colors, tmp_path):
+    options = replace(config.propagation, variant="crw")
+    crw = replace(config, propagation=options, data=replace(config.data, videos=("one",)))
+    run_label_propagation([crw], tmp_path, backbones=backbones)
+    written = np.stack([read_mask_png(path) for path in sorted(tmp_path.rglob("one/*.png"))])
+    (clip,) = read_clips(crw.data).clips
+    maps = collect_features(extract_features(colors, clip, FeatureOptions(("fine",), fit="resize")))
+    truth = torch.from_numpy(clip.video.labels(0).astype(int))
+    soft = list(
+        stream_labels(maps["fine"], labels_from_mask(truth, (H // 4, W // 4)), options.settings())
+    )
+    plain, stretched = (
+        np.stack([mask_from_labels(each, (H, W), normalize=choice).numpy() for each in soft])
+        for choice in (False, True)
+    )
+    assert (plain != stretched).any()
+    np.testing.assert_array_equal(written[1:], plain)
+
+
+def test_objects_that_come_later_do_not_count(config, backbones, tmp_path):
+    clip = render(make_scene("simple", 0, T, H, W))
+    late = clip.instances.copy()
+    late[:2][late[:2] == 1] = 0
+    write_davis([("late", replace(clip, instances=late))], tmp_path)
+    data = DataOptions("davis-2017", str(tmp_path), "val")
+    run = replace(config, data=data)
+    (row,) = run_label_propagation([run], tmp_path / "out", backbones=backbones)
+    (record,) = [json.loads(p.read_text()) for p in (tmp_path / "out").rglob("videos/late.json")]
+    assert row["num_objects"] == late.max() - 1
+    (seen,) = read_clips(data).clips
+    masks = np.stack([read_mask_png(path) for path in sorted((tmp_path / "out").rglob("late/*"))])
+    truth = np.stack([seen.video.labels(t) for t in range(T)])
+    scores = davis.score_semi_supervised(truth, masks)
+    np.testing.assert_array_equal(record["region"], scores.region[1:])
+    assert len(record["motion"]) == len(record["contour"]) == row["num_objects"]
+
+
 def test_only_the_chosen_videos_and_frames_count(config, backbones, tmp_path):
     data = replace(config.data, videos=("two",), max_frames=4)
     (row,) = run_label_propagation([replace(config, data=data)], tmp_path, backbones=backbones)
@@ -251,6 +288,15 @@ def test_features_that_do_not_depend_on_what_is_swept_are_computed_once(
     ]
     assert colors.num_passes == len(NAMES) * 6
     assert [row["metrics"] for row in rows] == [row["metrics"] for row in alone]
+
+
+def test_features_of_other_probes_stay(config, backbones, tmp_path):
+    other = tmp_path / "features" / NAMES[0] / "of another probe"
+    other.mkdir(parents=True)
+    configs = [fused(config, alpha=alpha) for alpha in (0.2, 0.8)]
+    run_label_propagation(configs, tmp_path, backbones=backbones)
+    assert list((tmp_path / "features").iterdir()) == [other.parent]
+    assert other.is_dir()
 
 
 def test_blocks_come_from_one_pass_and_noise_levels_do_not(config, backbones, colors, tmp_path):

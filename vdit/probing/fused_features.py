@@ -80,6 +80,10 @@ class SharedFeatures:
         """Delete what is stored of a video that no probe needs any more."""
         shutil.rmtree(self._of_video(video_id), ignore_errors=True)
 
+    def remove_all(self) -> None:
+        """Delete everything, the folder included, once no probe needs anything any more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def _of_video(self, video_id: str) -> Path:
         return self.folder / quote(video_id, safe="")
 

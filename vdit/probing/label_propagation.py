@@ -5,13 +5,14 @@
     <output>/<run>/masks/<video>/<frame>.png     predicted labels
     <output>/<run>/videos/<video>.json           scores of one video
     <output>/<run>/row.json                      the row
-    <output>/features/                           features that several configurations share
+    <output>/features/<configurations>/          features that several of them share
 
 Under torchrun every process takes its share of the videos; the last one to finish writes the rows.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -228,7 +229,7 @@ def run_label_propagation(
         for config in configs
     ]
     rank, world_size = rank_and_world_size(os.environ)
-    shared = SharedFeatures(output / "features", _shared_passes(runs))
+    shared = SharedFeatures(output / "features" / _joint_key(runs), _shared_passes(runs))
     for run in runs:
         run.write_config()
     with tqdm(unit="video", disable=not sys.stderr.isatty()) as progress:
@@ -243,6 +244,7 @@ def run_label_propagation(
             progress.update()
     if not all(run.is_complete for run in runs):
         return None
+    shared.remove_all()
     return [run.finished_row(output / RESULTS_FILE, facts, world_size == 1) for run in runs]
 
 
@@ -254,6 +256,12 @@ def local_device(device: str, environment: Mapping[str, str]) -> str:
     """
     number = environment.get("LOCAL_RANK")
     return f"{device}:{number}" if device == "cuda" and number is not None else device
+
+
+def _joint_key(runs: Sequence[PropagationRun]) -> str:
+    """Name configurations that run together: no other probe may remove what they share."""
+    names = "".join(run.folder.name for run in runs)
+    return hashlib.sha256(names.encode()).hexdigest()[:12]
 
 
 def _shared_passes(runs: Sequence[PropagationRun]) -> dict[str, list[str]]:

@@ -113,7 +113,9 @@ def carry_masks(
     )
     dtype = getattr(torch, options.dtype)
     for soft in stream_labels(stream, labels, options.settings(), dtype=dtype):
-        mask = mask_from_labels(soft, first.shape, stride=options.enlarge)
+        mask = mask_from_labels(
+            soft, first.shape, stride=options.enlarge, normalize=options.variant == "dino"
+        )
         yield mask.cpu().numpy().astype(np.uint8)
 
 
@@ -133,6 +135,9 @@ def write_masks(folder: Path, clip: Clip, masks: Iterable[np.ndarray]) -> None:
 def score_masks(folder: Path, clip: Clip) -> Record:
     """Score written masks on the labelled frames as the semi-supervised task of DAVIS does.
 
+    Objects that the first frame does not show, as YouTube-VOS has them, do not count: nobody could
+    follow them.
+
     Args:
         folder: of `write_masks`.
         clip: whose masks they are.
@@ -148,13 +153,15 @@ def score_masks(folder: Path, clip: Clip) -> Record:
     target = np.stack([true_labels(clip, index) for index in positions])
     prediction = np.stack([read_mask_png(folder / f"{names[index]}.png") for index in positions])
     scores = davis.score_semi_supervised(target, prediction)
+    shown = np.isin(scores.predicted_ids, target[0])
+    moved = motion.object_motion(target, positions)[:, 1:-1]
     return {
         "num_frames": len(clip),
         "num_labelled": len(positions),
-        "num_objects": len(scores.region),
-        "region": scores.region.tolist(),
-        "contour": scores.contour.tolist(),
-        "motion": _nan_to_none(motion.object_motion(target, positions)[:, 1:-1]),
+        "num_objects": int(shown.sum()),
+        "region": scores.region[shown].tolist(),
+        "contour": scores.contour[shown].tolist(),
+        "motion": _nan_to_none(moved[shown]),
     }
 
 

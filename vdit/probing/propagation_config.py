@@ -52,7 +52,8 @@ class PropagationOptions:
     """What propagation looks at, and how labels are read from it.
 
     Attributes:
-        variant: "dino" (also that of DIFT and TED) or "crw"; see `PropagationSettings`.
+        variant: "dino" (also that of DIFT and TED) or "crw"; see `PropagationSettings`. With
+            "dino" the map of each label of a mask is stretched to 0..1 before the choice.
         num_context: see `PropagationSettings`, as for the next three.
         radius: cells.
         topk: cells.
