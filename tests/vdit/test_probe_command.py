@@ -155,6 +155,13 @@ def test_sweep_writes_rows_a_table_and_a_picture(probe, tmp_path):
     assert [row["config"]["alpha"] for row in rows] == [0, 0.5, 1]
 
 
+def test_points_of_equal_features_are_told_apart(probe):
+    code, out, _ = probe("--sweep", "propagation.topk=1,5")
+    assert code == 0
+    ours = [line for line in out.splitlines() if line.startswith("mini:vae4 ")]
+    assert [line.split()[1] for line in ours] == ["propagation.topk=1", "propagation.topk=5"]
+
+
 def test_two_sweeps_are_all_combinations(probe, tmp_path):
     code, out, _ = probe("--sweep", "block=vae4,in", "--sweep", "propagation.topk=1,5", "--json")
     assert code == 0

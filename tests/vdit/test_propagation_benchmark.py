@@ -93,6 +93,12 @@ def test_changes_reach_the_configuration(config, here, capsys):
     assert here[0][0].propagation.topk == 3
 
 
+def test_short_keys_are_those_of_probes(config):
+    changes = [("block", "=", "features7"), ("sources.image.block", "=", "layer2")]
+    sources = bench_propagate._read(Path(config), changes).sources
+    assert [sources[name].block for name in ("video", "image")] == ["features7", "layer2"]
+
+
 @pytest.mark.parametrize(
     ("name", "method"),
     [

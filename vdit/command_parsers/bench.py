@@ -115,7 +115,7 @@ def _add_propagate(actions: Commands) -> None:
         default=[],
         dest="changes",
         metavar="KEY=VALUE",
-        help="changes of every configuration",
+        help="changes of every configuration, as `vdit probe` takes them",
     )
     parser.add_argument(
         "--random",

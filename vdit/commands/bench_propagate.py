@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from vdit.commands.segment import check_device
 from vdit.config import load_config
 from vdit.feature_options import parse_size
 from vdit.probing.paper_tables import find_paper_row
-from vdit.probing.propagation_config import LabelPropagationConfig, describe
+from vdit.probing.propagation_config import LabelPropagationConfig, describe, full_key
 
 COST_TABLE = "TED, Table 7"
 COST_METHODS = {
@@ -40,7 +41,8 @@ def run(arguments: Namespace) -> None:
             f"{arguments.threads}"
         )
     check_device(arguments.device)
-    configs = {path: _read(Path(path), arguments.changes) for path in arguments.configs}
+    changes = [change.partition("=") for change in arguments.changes]
+    configs = {path: _read(Path(path), changes) for path in arguments.configs}
     quiet_libraries()
     facts = run_facts() | {"threads": arguments.threads}
     place = Place(
@@ -71,7 +73,8 @@ def run(arguments: Namespace) -> None:
     print(json.dumps(result) if arguments.json else table(rows))
 
 
-def _read(path: Path, changes: list[str]) -> LabelPropagationConfig:
+def _read(path: Path, changes: Sequence[tuple[str, str, str]]) -> LabelPropagationConfig:
+    """Read a configuration and apply changes, each (key, "=", value)."""
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -79,7 +82,9 @@ def _read(path: Path, changes: list[str]) -> LabelPropagationConfig:
         raise ValueError(f"expected a readable YAML file, got {path}: {reason}") from error
     if not isinstance(content, dict) or content.pop("task", None) != "label_propagation":
         raise ValueError(f"expected `task: label_propagation` in {path}; see configs/probe/")
-    return load_config(LabelPropagationConfig, content, ["data.root=.", *changes])  # unread
+    sources = list(content.get("sources") or {})
+    changed = [f"{full_key(key, sources)}{sign}{value}" for key, sign, value in changes]
+    return load_config(LabelPropagationConfig, content, ["data.root=.", *changed])  # unread
 
 
 def _describe(config: LabelPropagationConfig) -> str:

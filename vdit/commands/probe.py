@@ -76,7 +76,7 @@ def run(arguments: Namespace) -> None:
     if arguments.json:
         print(json.dumps({"rows": rows, "files": [str(path) for path in files]}))
     else:
-        print(_report(rows))
+        print(_report(rows, swept))
         for path in files:
             print(path)
 
@@ -137,8 +137,11 @@ def _print_table(config: Any, output: Path, as_json: bool) -> None:
     print(format_rows(ours, theirs, list(metrics)))
 
 
-def _report(rows: Sequence[Row]) -> str:
-    """Our rows, the papers', and for a single row scores by motion and the cost."""
+def _report(rows: Sequence[Row], swept: Sequence[sweeps.Values]) -> str:
+    """Our rows, the papers', and for a single row scores by motion and the cost.
+
+    Rows of a sweep that would look the same are told apart by what was swept.
+    """
     first = rows[0]
     papers = {json.dumps(row["paper"]): row["paper"] for row in rows if row["paper"]}
     theirs = [PaperRow(**row) for row in papers.values()]
@@ -146,7 +149,14 @@ def _report(rows: Sequence[Row]) -> str:
     lines = [f"{first['dataset']} {first['split']}: {counts}"]
     if first["note"]:
         lines.append(first["note"])
-    lines.append(format_rows(rows, theirs, first["shown"]))
+    labels = [row["label"] for row in rows]
+    if len(set(labels)) < len(labels):
+        labels = [
+            " ".join([label, *(f"{name}={value}" for name, value in point.items())])
+            for label, point in zip(labels, swept, strict=True)
+        ]
+    named = [row | {"label": label} for row, label in zip(rows, labels, strict=True)]
+    lines.append(format_rows(named, theirs, first["shown"]))
     if len(rows) == 1:
         lines += [
             f"{first['motion_metric']} where the truth moves {group['low']:.3f} to "
