@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
 import time
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vdit.benchmarking.processes import run_in_new_process
 from vdit.measure import peak_memory, reset_peak_memory, resident_memory
 from vdit.propagation import LabelPropagator, PropagationSettings
 
@@ -46,7 +46,7 @@ class DensePropagator:
         weights.masked_fill_(weights < last, 0)
         weights.div_(weights.sum(dim=0))
         found = labels @ weights
-        del self.context[1 : len(self.context) - self.settings.num_context + 1]
+        del self.context[1 : max(1, len(self.context) - self.settings.num_context + 1)]
         self.context.append((query, found))
         return found.unflatten(1, self.shape[1:])
 
@@ -104,15 +104,13 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     options = parser.parse_args()
     settings = PropagationSettings.dino(options.context, options.radius, options.topk, 0.1)
-    spawn = multiprocessing.get_context("spawn")
     print(f"{options.context} + 1 context frames, radius {options.radius:g}, top {options.topk}")
     print("channels grid     method    s/frame      MiB   differ")
     for channels, name in itertools.product(options.channels, options.grid):
         height, width = (int(side) for side in name.split("x"))
         rows = []
         for method in options.methods:
-            with spawn.Pool(1) as pool:
-                rows.append(pool.apply(measure, (method, channels, (height, width), settings)))
+            rows.append(run_in_new_process(measure, method, channels, (height, width), settings))
             seconds, size, labels = rows[-1]
             differ = abs(labels - rows[0][2]).max()
             print(

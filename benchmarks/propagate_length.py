@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vdit.benchmarking.processes import run_in_new_process
 from vdit.propagation import PropagationSettings, stream_labels
 from vdit.propagation.mask_labels import labels_from_mask, mask_from_labels
 
@@ -79,12 +79,11 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     settings = PropagationSettings.dino(options.context, options.radius, options.topk, 0.1)
-    spawn = multiprocessing.get_context("spawn")
     rows = {}
     for count in options.lengths:
-        with spawn.Pool(1) as pool:
-            arguments = (count, options.channels, tuple(options.grid), settings)
-            rows[count] = pool.apply(measure, arguments)
+        rows[count] = run_in_new_process(
+            measure, count, options.channels, tuple(options.grid), settings
+        )
         print(count, rows[count], flush=True)
     short, long = (rows[count]["peak_bytes"] for count in options.lengths)
     base = rows[options.lengths[0]]["imported_bytes"]
