@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as coco_mask
 
 from vdit.atomic import replace_when_complete
@@ -229,6 +229,8 @@ def decode_mask_png(content: bytes, name: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as picture:
             mode, labels = picture.mode, np.array(picture)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"mask {name} is no picture; expected a PNG of labels") from error
     except _BROKEN_PICTURE as error:
         raise ValueError(
             f"mask {name} cannot be read as a picture ({error}); write it again as a PNG"

@@ -142,7 +142,7 @@ def test_mask_files_that_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match="does not exist; check the path"):
         read_mask_png(tmp_path / "none.png")
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ValueError, match="cannot be read as a picture"):
+    with pytest.raises(ValueError, match=r"text\.png is no picture; expected a PNG of labels$"):
         read_mask_png(tmp_path / "text.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "color.png")
     with pytest.raises(ValueError, match="mode RGB, expected labels"):
