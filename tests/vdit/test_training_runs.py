@@ -34,7 +34,7 @@ class PointStage(Stage):
         self.data = Keys()
         self.collate = list
         self.num_examples = num_examples
-        self.seen, self.validated, self.exported = [], 0, None
+        self.seen, self.validated, self.exported = [], 0, []
 
     def losses(self, batch):
         self.seen.append(batch)
@@ -46,7 +46,8 @@ class PointStage(Stage):
     def draw_samples(self, folder): ...
 
     def export(self):
-        self.exported = [p.detach().clone() for p in self.modules.parameters()]
+        assert not self.modules.training
+        self.exported.append([p.detach().clone() for p in self.modules.parameters()])
 
     def validate(self, processes):
         assert not self.modules.training
@@ -131,7 +132,7 @@ def test_accumulated_steps_are_whole_steps(tmp_path):
     parts, trainer = train(tmp_path / "parts", micro_batch=1)
     assert trainer.portions.accumulate == 2
     assert len(parts.seen) == 2 * len(whole.seen)
-    for a, b in zip(whole.exported, parts.exported, strict=True):
+    for a, b in zip(whole.exported[-1], parts.exported[-1], strict=True):
         assert torch.allclose(a, b, atol=1e-5)
     for a, b in zip(lines(tmp_path / "whole"), lines(tmp_path / "parts"), strict=True):
         assert a["step"] == b["step"]
@@ -165,7 +166,7 @@ def test_groups_that_fit_nothing_are_refused():
 def test_a_constant_rate_and_no_average(tmp_path):
     stage, trainer = train(tmp_path, schedule="constant", clip=None)
     assert {line["rate"] for line in lines(tmp_path) if "rate" in line} == {0.05}
-    for value, exported in zip(stage.modules.parameters(), stage.exported, strict=True):
+    for value, exported in zip(stage.modules.parameters(), stage.exported[-1], strict=True):
         assert torch.equal(value, exported)
     assert trainer.average is None
 
@@ -220,6 +221,15 @@ def test_validation_comes_after_every_epoch_or_so_many_steps(tmp_path):
     assert [line["step"] for line in scores] == [3, 6, 9, 12]
     stage, _ = train(tmp_path / "steps", validate_every=5)
     assert stage.validated == 2
+
+
+def test_networks_are_exported_after_every_epoch(tmp_path):
+    stage, _ = train(tmp_path / "epochs")
+    assert len(stage.exported) == 4
+    kinds = {tuple(float(p.sum()) for p in weights) for weights in stage.exported}
+    assert len(kinds) == 4
+    stage, _ = train(tmp_path / "steps", epochs=None, steps=4)
+    assert len(stage.exported) == 1
 
 
 def test_tensorboard_gets_the_same_numbers(tmp_path):

@@ -161,7 +161,7 @@ class BenchmarkStage(MatchedStage):
         if self.config.validation.select == "best":
             answer = masks[scores.argmax()]
         else:
-            answer = masks[scores > self.config.validation.threshold].any(dim=0)
+            answer = masks[scores >= self.config.validation.threshold].any(dim=0)
         height, width = batch[0].sizes[0]
         truth = self.targets(batch)[0].masks.any(dim=0)
         return (

@@ -80,7 +80,7 @@ class Trainer:
         """Train to the end, or for some minutes, or up to a SIGTERM; all save where they stop.
 
         Returns:
-            True = the end was reached and exported.
+            True = the end was reached. The networks are exported there, and after every epoch.
 
         Raises:
             FloatingPointError: a loss or a gradient is not finite; the sentence names the file
@@ -107,10 +107,7 @@ class Trainer:
         self.save()
         if self.step < self.portions.steps:
             return False
-        with self._for_looking():
-            if self.processes.is_first:
-                self.stage.export()
-        self.processes.sum(0.0)  # nobody leaves before the networks are written
+        self._export()
         return True
 
     def _batches(self) -> Iterator[list[Any]]:
@@ -191,6 +188,8 @@ class Trainer:
                     self.stage.draw_samples(self._sample_folder())
         if step % config.validate_every == 0 if config.validate_every else end_of_epoch:
             self._validate(logs)
+        if end_of_epoch and not is_end:
+            self._export()
 
     def _log(self, losses: dict[str, float], seconds: float, logs: list[ScalarLog]) -> None:
         """Write the mean over processes."""
@@ -229,6 +228,13 @@ class Trainer:
                 log.write(self.step, values)
             shown = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
             logger.info("step %d/%d  validation: %s", self.step, self.portions.steps, shown)
+
+    def _export(self) -> None:
+        """Write the networks; nobody goes on before they are written."""
+        with self._for_looking():
+            if self.processes.is_first:
+                self.stage.export()
+        self.processes.sum(0.0)
 
     @contextmanager
     def _for_looking(self) -> Iterator[None]:
