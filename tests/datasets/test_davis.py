@@ -154,7 +154,7 @@ def paint(path, labels, palette=True):
         (
             lambda r: mask_path(r).write_bytes(mask_path(r).read_bytes()[:-60]),
             "masks cannot be read as pictures",
-            "cannot be read as a picture",
+            "is no picture",
         ),
     ],
 )

@@ -211,8 +211,8 @@ def _write_small(folder):
 @pytest.mark.parametrize(
     ("damage", "workers", "sentence"),
     [
-        (_tear_mask, "1", "cannot be read as a picture"),
-        (_tear_mask, "2", "cannot be read as a picture"),
+        (_tear_mask, "1", "is no picture"),
+        (_tear_mask, "2", "is no picture"),
         (_write_gray, "1", "holds the values 90 to 90 besides 0, expected only 255, or only 1"),
         (_write_small, "1", "is 7x5, but its frame is 56x40"),
     ],
