@@ -179,7 +179,7 @@ def test_half_precision_learns_and_resumes(tmp_path, precision):
     assert sum(log[-6:]) < 0.5 * sum(log[:6])
     Trainer(PointStage(), replace(CONFIG, **changes), tmp_path / "parts").run(minutes=0)
     parts, _ = train(tmp_path / "parts", resume=True, **changes)
-    for a, b in zip(whole.exported, parts.exported, strict=True):
+    for a, b in zip(whole.exported[-1], parts.exported[-1], strict=True):
         assert torch.equal(a, b)
 
 
@@ -199,7 +199,7 @@ def test_compiled_networks_train_the_same(tmp_path):
     plain, _ = train(tmp_path / "plain", epochs=1)
     compiled, _ = train(tmp_path / "compiled", epochs=1, compile="eager")
     assert compiled.modules._compiled_call_impl is not None
-    for a, b in zip(plain.exported, compiled.exported, strict=True):
+    for a, b in zip(plain.exported[-1], compiled.exported[-1], strict=True):
         assert torch.allclose(a, b, atol=1e-6)
 
 
@@ -229,7 +229,7 @@ def test_networks_are_exported_after_every_epoch(tmp_path):
     kinds = {tuple(float(p.sum()) for p in weights) for weights in stage.exported}
     assert len(kinds) == 4
     stage, _ = train(tmp_path / "steps", epochs=None, steps=4)
-    assert len(stage.exported) == 1
+    assert len(stage.exported) == 2  # after the first epoch and at the end
 
 
 def test_tensorboard_gets_the_same_numbers(tmp_path):
@@ -334,11 +334,11 @@ def test_termination_saves_and_stops(tmp_path):
     stage.losses = interrupted
     _, trainer = train(tmp_path, stage)
     assert trainer.step == 5
-    assert stage.exported is None
+    assert len(stage.exported) == 1  # of the first epoch
     assert signal.getsignal(signal.SIGTERM) is before
     resumed, _ = train(tmp_path, resume=True)
     whole, _ = train(tmp_path / "whole")
-    for a, b in zip(whole.exported, resumed.exported, strict=True):
+    for a, b in zip(whole.exported[-1], resumed.exported[-1], strict=True):
         assert torch.equal(a, b)
 
 
