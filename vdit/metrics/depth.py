@@ -2,7 +2,7 @@
 
 Axes: any shape `...` of pixels, as [H, W] of an image or [T, H, W] of a clip.
 
-Reference: Eigen et al., NeurIPS 2014, Sec. 4; Geiger et al., CVPR 2012 (KITTI).
+Reference: Eigen et al., NeurIPS 2014.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Axes: N points, T frames. Distances are in pixels of a frame that was resized to 256 x 256; tracks
 are (x, y), queries are (t, y, x).
 
-Reference: Doersch et al., TAP-Vid, NeurIPS 2022 (Datasets and Benchmarks), Sec. 3.
+Reference: Doersch et al., TAP-Vid, NeurIPS 2022 (Datasets and Benchmarks).
 """
 
 from __future__ import annotations
