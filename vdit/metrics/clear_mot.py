@@ -1,6 +1,6 @@
 """CLEAR MOT: misses, false alarms and identity switches of a tracker, MOTA and MOTP.
 
-References: Bernardin and Stiefelhagen, EURASIP JIVP 2008; Milan et al., arXiv:1603.00831, Sec. 4.1.
+References: Bernardin and Stiefelhagen, EURASIP JIVP 2008; Milan et al., arXiv:1603.00831.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from vdit.metrics.track_overlaps import ROUNDING, FrameOverlap, Sequence
+from vdit.metrics.track_overlaps import ROUNDING, FrameOverlap, OverlapSequence
 
 __all__ = ["ClearScores", "Memory", "clear_scores"]
 
@@ -136,7 +136,7 @@ class ClearScores:
 
 
 def clear_scores(
-    sequence: Sequence, threshold: float = 0.5, memory: Memory = "frame"
+    sequence: OverlapSequence, threshold: float = 0.5, memory: Memory = "frame"
 ) -> ClearScores:
     """Pair true and predicted boxes frame by frame and count what goes wrong.
 
@@ -160,7 +160,7 @@ def clear_scores(
         ValueError: the threshold is not in 0..1, or the memory is unknown.
     """
     if not 0 < threshold <= 1:
-        raise ValueError(f"expected a threshold in 0..1 and above 0, got {threshold}")
+        raise ValueError(f"expected a threshold above 0 and up to 1, got {threshold}; 0.5 is usual")
     if memory not in ("frame", "track"):
         raise ValueError(f'expected memory "frame" or "track", got {memory!r}')
     num_objects = len(sequence.target_lengths)

@@ -1,7 +1,7 @@
 """HOTA: detection and association of a tracker in one score, at every strictness of the overlap.
 
 Reference: Luiten et al., HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking, IJCV
-2021, Sec. 5 and 6.
+2021.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from vdit.metrics.track_overlaps import ROUNDING, Sequence
+from vdit.metrics.track_overlaps import ROUNDING, OverlapSequence
 
 __all__ = ["ALPHAS", "HotaScores", "hota_scores"]
 
@@ -123,7 +123,7 @@ class HotaScores:
         return np.maximum(_TINY, self.overlap_sum) / np.maximum(_TINY, self.hits)
 
 
-def hota_scores(sequence: Sequence) -> HotaScores:
+def hota_scores(sequence: OverlapSequence) -> HotaScores:
     """Pair boxes frame by frame, with regard to how well their objects fit over the sequence.
 
     The pairs of a frame have the largest sum of overlap times the alignment of the two objects; at
@@ -158,7 +158,7 @@ def hota_scores(sequence: Sequence) -> HotaScores:
     )
 
 
-def _alignment(sequence: Sequence) -> Floats:
+def _alignment(sequence: OverlapSequence) -> Floats:
     """[I, J] what each pair of objects has in common over the sequence, from soft counts."""
     common = np.zeros((len(sequence.target_lengths), len(sequence.predicted_lengths)))
     for frame in sequence.frames:

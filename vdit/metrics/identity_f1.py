@@ -1,7 +1,7 @@
 """Identity F1: how well one predicted object stands for one true object over the whole sequence.
 
 Reference: Ristani et al., Performance Measures and a Data Set for Multi-Target, Multi-Camera
-Tracking, ECCV Workshops 2016, Sec. 4.
+Tracking, ECCV Workshops 2016.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from vdit.metrics.track_overlaps import Sequence
+from vdit.metrics.track_overlaps import OverlapSequence
 
 __all__ = ["IdentityScores", "identity_scores"]
 
@@ -53,7 +53,7 @@ class IdentityScores:
         return self.hits / max(1, self.hits + self.misses)
 
 
-def identity_scores(sequence: Sequence, threshold: float = 0.5) -> IdentityScores:
+def identity_scores(sequence: OverlapSequence, threshold: float = 0.5) -> IdentityScores:
     """Pair whole objects one to one so that the most boxes are hits.
 
     Leaving an object alone costs as much as pairing it with one that it never overlaps, so the best

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FrameOverlap", "Sequence", "box_iou_xywh", "overlap_boxes"]
+__all__ = ["FrameOverlap", "OverlapSequence", "box_iou_xywh", "overlap_boxes"]
 
 ROUNDING = np.finfo(np.float64).eps  # an overlap this little below a threshold still reaches it
 
@@ -54,7 +54,7 @@ class FrameOverlap:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class OverlapSequence:
     """All frames of one sequence, with ids numbered from 0.
 
     Attributes:
@@ -68,7 +68,7 @@ class Sequence:
     predicted_lengths: Integers
 
     @classmethod
-    def from_frames(cls, frames: list[FrameOverlap]) -> Sequence:
+    def from_frames(cls, frames: list[FrameOverlap]) -> OverlapSequence:
         """Number the ids from 0 in the order of their values, over the whole sequence."""
         targets, target_lengths = _count_ids([frame.target_ids for frame in frames])
         predictions, predicted_lengths = _count_ids([frame.predicted_ids for frame in frames])
@@ -119,7 +119,7 @@ def box_iou_xywh(first: ArrayLike, second: ArrayLike) -> Floats:
     return np.where(real, common / np.where(real, union, 1), 0.0)
 
 
-def overlap_boxes(target: ArrayLike, prediction: ArrayLike, num_frames: int) -> Sequence:
+def overlap_boxes(target: ArrayLike, prediction: ArrayLike, num_frames: int) -> OverlapSequence:
     """Compare the boxes of a sequence frame by frame.
 
     Args:
@@ -150,7 +150,7 @@ def overlap_boxes(target: ArrayLike, prediction: ArrayLike, num_frames: int) -> 
             frames.append(FrameOverlap(*ids, box_iou_xywh(true[:, 2:], predicted[:, 2:])))
         except ValueError as error:
             raise ValueError(f"frame {t + 1}: {error}") from error
-    return Sequence.from_frames(frames)
+    return OverlapSequence.from_frames(frames)
 
 
 def _split_frames(rows: Floats, num_frames: int) -> list[Floats]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from vdit.metrics.clear_mot import ClearScores, Memory, clear_scores
 from vdit.metrics.hota import HotaScores, hota_scores
 from vdit.metrics.identity_f1 import IdentityScores, identity_scores
-from vdit.metrics.track_overlaps import FrameOverlap, Sequence, overlap_boxes
+from vdit.metrics.track_overlaps import FrameOverlap, OverlapSequence, overlap_boxes
 
 __all__ = [
     "FrameOverlap",
-    "Sequence",
+    "OverlapSequence",
     "TrackingScores",
     "clear_scores",
     "hota_scores",
@@ -73,12 +73,12 @@ class TrackingScores:
 
 
 def score_tracking(
-    sequence: Sequence, threshold: float = 0.5, memory: Memory = "frame"
+    sequence: OverlapSequence, threshold: float = 0.5, memory: Memory = "frame"
 ) -> TrackingScores:
     """Compute all scores of one sequence.
 
     Args:
-        sequence: from `overlap_boxes`, or `Sequence.from_frames` for overlaps of masks.
+        sequence: from `overlap_boxes`, or `OverlapSequence.from_frames` for overlaps of masks.
         threshold: least overlap of a hit for CLEAR MOT and IDF1; HOTA takes all of `ALPHAS`.
         memory: see `clear_scores`.
 
