@@ -170,6 +170,6 @@ def _alignment(sequence: OverlapSequence) -> Floats:
     return common / (lengths - common)
 
 
-def _sum_of_shares(common: Floats, lengths: Floats) -> Floats:
+def _sum_of_shares(common: Floats, lengths: NDArray[np.number]) -> Floats:
     """[A] sum over the hits of the share that belongs to their pair of objects."""
-    return (common * (common / np.maximum(1, lengths))).sum(axis=(1, 2))
+    return (common * (common / np.maximum(1.0, lengths))).sum(axis=(1, 2))

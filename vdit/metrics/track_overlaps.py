@@ -135,19 +135,21 @@ def overlap_boxes(target: ArrayLike, prediction: ArrayLike, num_frames: int) -> 
         ValueError: rows of another shape, numbers that are not finite, a frame or an id that is no
             whole number, a frame out of range, or an id twice in a frame.
     """
-    rows = {"target": _rows("target", target), "prediction": _rows("prediction", prediction)}
-    for name, each in rows.items():
-        if len(each) and not (1 <= each[:, 0].min() and each[:, 0].max() <= num_frames):
+    rows = []
+    for name, given in {"target": target, "prediction": prediction}.items():
+        checked = _rows(name, given)
+        if len(checked) and not (1 <= checked[:, 0].min() and checked[:, 0].max() <= num_frames):
             raise ValueError(
-                f"expected frames 1..{num_frames} in {name}, got {each[:, 0].min():.0f}.."
-                f"{each[:, 0].max():.0f}; check the number of frames of the sequence"
+                f"expected frames 1..{num_frames} in {name}, got {checked[:, 0].min():.0f}.."
+                f"{checked[:, 0].max():.0f}; check the number of frames of the sequence"
             )
-    split = {name: _split_frames(each, num_frames) for name, each in rows.items()}
+        rows.append(_split_frames(checked, num_frames))
     frames = []
-    for t, (true, predicted) in enumerate(zip(*split.values(), strict=True)):
-        ids = [each[:, 1].astype(np.int64) for each in (true, predicted)]
+    for t, (true, found) in enumerate(zip(*rows, strict=True)):
+        overlap = box_iou_xywh(true[:, 2:], found[:, 2:])
+        true_ids, found_ids = true[:, 1].astype(np.int64), found[:, 1].astype(np.int64)
         try:
-            frames.append(FrameOverlap(*ids, box_iou_xywh(true[:, 2:], predicted[:, 2:])))
+            frames.append(FrameOverlap(true_ids, found_ids, overlap))
         except ValueError as error:
             raise ValueError(f"frame {t + 1}: {error}") from error
     return OverlapSequence.from_frames(frames)
