@@ -85,13 +85,7 @@ def adjusted_rand_index(target: Labels, prediction: Labels, counted: Mask | None
     >>> adjusted_rand_index(np.array([0, 0, 1, 1]), np.array([7, 7, 3, 2])).__round__(3)
     0.571
     """
-    counts = _joint_counts(target, prediction, counted)
-    common = _num_pairs(counts)
-    rows, columns = _num_pairs(counts.sum(axis=1)), _num_pairs(counts.sum(axis=0))
-    every = max(_num_pairs(counts.sum()), 1)
-    above_chance = 2 * (common * every - rows * columns)
-    most = (rows + columns) * every - 2 * rows * columns
-    return above_chance / most if most else 1.0
+    return _index(_count(target, prediction, counted).joint.sum(axis=0))
 
 
 def foreground_ari(target: Labels, prediction: Labels, counted: Mask | None = None) -> float:
@@ -108,11 +102,7 @@ def foreground_ari(target: Labels, prediction: Labels, counted: Mask | None = No
     Raises:
         ValueError: see `adjusted_rand_index`.
     """
-    _check_labels(target, prediction, counted)
-    foreground = target != 0
-    return adjusted_rand_index(
-        target, prediction, foreground if counted is None else foreground & counted
-    )
+    return _index(_count(target, prediction, counted).objects.sum(axis=0))
 
 
 def best_overlap(target: Labels, prediction: Labels, counted: Mask | None = None) -> float:
@@ -123,8 +113,7 @@ def best_overlap(target: Labels, prediction: Labels, counted: Mask | None = None
     Returns:
         0..1; NaN without objects.
     """
-    overlaps = _overlaps(target, prediction, counted)
-    return float(overlaps.max(axis=1).mean()) if len(overlaps) else math.nan
+    return _best(_count(target, prediction, counted).overlaps())
 
 
 def hungarian_overlap(target: Labels, prediction: Labels, counted: Mask | None = None) -> float:
@@ -136,10 +125,7 @@ def hungarian_overlap(target: Labels, prediction: Labels, counted: Mask | None =
     Returns:
         0..1; NaN without objects.
     """
-    overlaps = _overlaps(target, prediction, counted)
-    if not len(overlaps):
-        return math.nan
-    return float(overlaps[linear_sum_assignment(overlaps, maximize=True)].sum() / len(overlaps))
+    return _paired(_count(target, prediction, counted).overlaps())
 
 
 def score_grouping(
@@ -160,21 +146,19 @@ def score_grouping(
         ValueError: there is no frame, shapes differ or are not [T, H, W], or labels are negative or
             no whole numbers.
     """
-    _check_labels(target, prediction, counted)
     if target.ndim != 3 or not len(target):
         raise ValueError(f"expected labels [T, H, W] with T >= 1, got {list(target.shape)}")
-    counted = np.ones(target.shape, dtype=bool) if counted is None else counted
-    frames = list(zip(target, prediction, counted, strict=True))
-    seen = [np.unique(true[counts & (true != 0)]) for true, _, counts in frames]
+    counts = _count(target, prediction, counted)
+    video, frames = counts.overlaps(), [counts.overlaps(t) for t in range(len(target))]
     return GroupingScores(
-        fg_ari=foreground_ari(target, prediction, counted),
-        frame_fg_ari=float(np.mean([foreground_ari(*frame) for frame in frames])),
-        best_overlap=best_overlap(target, prediction, counted),
-        frame_best_overlap=_mean_of_numbers([best_overlap(*frame) for frame in frames]),
-        hungarian_overlap=hungarian_overlap(target, prediction, counted),
-        frame_hungarian_overlap=_mean_of_numbers([hungarian_overlap(*frame) for frame in frames]),
-        num_objects=len(np.unique(np.concatenate(seen))),
-        num_degenerate_frames=sum(len(objects) < 2 for objects in seen),
+        fg_ari=_index(counts.objects.sum(axis=0)),
+        frame_fg_ari=float(np.mean([_index(frame) for frame in counts.objects])),
+        best_overlap=_best(video),
+        frame_best_overlap=_mean_of_numbers([_best(frame) for frame in frames]),
+        hungarian_overlap=_paired(video),
+        frame_hungarian_overlap=_mean_of_numbers([_paired(frame) for frame in frames]),
+        num_objects=len(video),
+        num_degenerate_frames=sum(len(frame) < 2 for frame in frames),
     )
 
 
@@ -211,25 +195,62 @@ def summarize(videos: Sequence[GroupingScores]) -> dict[str, float]:
     }
 
 
-def _overlaps(target: Labels, prediction: Labels, counted: Mask | None) -> NDArray[np.float64]:
-    """[N, K] IoU of the true objects with the segments, background of the truth left out."""
-    counts = _joint_counts(target, prediction, counted)
-    either = counts.sum(axis=1, keepdims=True) + counts.sum(axis=0) - counts
-    kept = slice(1, None) if (_select(target, counted) == 0).any() else slice(None)
-    return (counts / np.maximum(either, 1))[kept]
+@dataclass(frozen=True)
+class _Counts:
+    """Pixels with each pair of labels.
+
+    Attributes:
+        joint: [T, L, K] frames, labels of the truth and segments.
+        labels: [L] the labels of the truth.
+    """
+
+    joint: NDArray[np.int64]
+    labels: Labels
+
+    @property
+    def objects(self) -> NDArray[np.int64]:
+        """[T, N, K] without the background of the truth."""
+        return self.joint[:, self.labels != 0]
+
+    def overlaps(self, frame: int | None = None) -> NDArray[np.float64]:
+        """[N, K] IoU of the objects that are seen with the segments; of all frames or of one."""
+        chosen = self.joint.sum(axis=0) if frame is None else self.joint[frame]
+        either = chosen.sum(axis=1, keepdims=True) + chosen.sum(axis=0) - chosen
+        seen = (self.labels != 0) & chosen.any(axis=1)
+        return (chosen / np.maximum(either, 1))[seen]
 
 
-def _joint_counts(target: Labels, prediction: Labels, counted: Mask | None) -> NDArray[np.int64]:
-    """Pixels with each pair of labels; one row a label of the truth, ascending, one column each."""
+def _count(target: Labels, prediction: Labels, counted: Mask | None) -> _Counts:
+    """Count in one pass; labels that are not [T, H, W] are one frame."""
     _check_labels(target, prediction, counted)
-    true, rows = np.unique(_select(target, counted), return_inverse=True)
-    segments, columns = np.unique(_select(prediction, counted), return_inverse=True)
-    joint = np.bincount(rows * len(segments) + columns, minlength=len(true) * len(segments))
-    return joint.astype(np.int64).reshape(len(true), len(segments))
+    num_frames = len(target) if target.ndim == 3 else 1
+    kept = slice(None) if counted is None else counted.ravel()
+    frames = np.repeat(np.arange(num_frames), target.size // max(num_frames, 1))[kept]
+    labels, rows = np.unique(target.ravel()[kept], return_inverse=True)
+    segments, columns = np.unique(prediction.ravel()[kept], return_inverse=True)
+    shape = (num_frames, len(labels), len(segments))
+    joint = np.bincount((frames * shape[1] + rows) * shape[2] + columns, minlength=math.prod(shape))
+    return _Counts(joint.astype(np.int64).reshape(shape), labels)
 
 
-def _select(labels: Labels, counted: Mask | None) -> Labels:
-    return labels.ravel() if counted is None else labels[counted]
+def _index(counts: NDArray[np.int64]) -> float:
+    """Adjusted Rand index of a table of counts."""
+    common = _num_pairs(counts)
+    rows, columns = _num_pairs(counts.sum(axis=1)), _num_pairs(counts.sum(axis=0))
+    every = max(_num_pairs(counts.sum()), 1)
+    above_chance = 2 * (common * every - rows * columns)
+    most = (rows + columns) * every - 2 * rows * columns
+    return above_chance / most if most else 1.0
+
+
+def _best(overlaps: NDArray[np.float64]) -> float:
+    return float(overlaps.max(axis=1).mean()) if len(overlaps) else math.nan
+
+
+def _paired(overlaps: NDArray[np.float64]) -> float:
+    if not len(overlaps):
+        return math.nan
+    return float(overlaps[linear_sum_assignment(overlaps, maximize=True)].sum() / len(overlaps))
 
 
 def _num_pairs(counts: NDArray[np.int64] | np.int64) -> int:

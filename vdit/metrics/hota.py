@@ -135,26 +135,41 @@ def hota_scores(sequence: OverlapSequence) -> HotaScores:
     Returns:
         The sums.
     """
-    lengths = sequence.target_lengths[:, None], sequence.predicted_lengths[None]
     alignment = _alignment(sequence)
-    common = np.zeros((len(ALPHAS), *alignment.shape))
-    overlap_sum = _zeros()
+    pairs, overlaps = [np.empty((0, 2), np.int64)], [np.empty(0)]
     for frame in sequence.frames:
         where = np.ix_(frame.target_ids, frame.predicted_ids)
         rows, columns = linear_sum_assignment(alignment[where] * frame.overlap, maximize=True)
-        overlaps = frame.overlap[rows, columns]
-        hit = overlaps >= ALPHAS[:, None] - ROUNDING
-        common[:, frame.target_ids[rows], frame.predicted_ids[columns]] += hit
-        overlap_sum += (hit * overlaps).sum(axis=1)
-    hits = common.sum(axis=(1, 2))
-    return HotaScores(
-        hits=hits,
-        misses=sequence.num_targets - hits,
-        false_alarms=sequence.num_predicted - hits,
-        association_sum=_sum_of_shares(common, lengths[0] + lengths[1] - common),
-        association_recall_sum=_sum_of_shares(common, lengths[0]),
-        association_precision_sum=_sum_of_shares(common, lengths[1]),
-        overlap_sum=overlap_sum,
+        pairs.append(np.column_stack([frame.target_ids[rows], frame.predicted_ids[columns]]))
+        overlaps.append(frame.overlap[rows, columns])
+    every, overlap = np.concatenate(pairs), np.concatenate(overlaps)
+    sums = [_sums(sequence, every, overlap, alpha) for alpha in ALPHAS]
+    hits, *others = np.array(sums).T
+    return HotaScores(hits, sequence.num_targets - hits, sequence.num_predicted - hits, *others)
+
+
+def _sums(
+    sequence: OverlapSequence, pairs: NDArray[np.int64], overlaps: Floats, alpha: float
+) -> tuple[float, float, float, float, float]:
+    """Hits, sums of association, its recall and its precision, and sum of overlaps at one alpha.
+
+    Args:
+        sequence: the frames.
+        pairs: [P, 2] true and predicted object of all pairs of boxes.
+        overlaps: [P] their overlaps.
+        alpha: least overlap of a hit.
+    """
+    hit = overlaps >= alpha - ROUNDING
+    objects, common = np.unique(pairs[hit], axis=0, return_counts=True)
+    true = sequence.target_lengths[objects[:, 0]]
+    predicted = sequence.predicted_lengths[objects[:, 1]]
+    squares = common.astype(np.float64) ** 2  # each hit adds the share common / ...
+    return (
+        float(common.sum()),
+        float((squares / (true + predicted - common)).sum()),
+        float((squares / true).sum()),
+        float((squares / predicted).sum()),
+        float(overlaps[hit].sum()),
     )
 
 
@@ -168,8 +183,3 @@ def _alignment(sequence: OverlapSequence) -> Floats:
         common[np.ix_(frame.target_ids, frame.predicted_ids)] += soft
     lengths = sequence.target_lengths[:, None] + sequence.predicted_lengths
     return common / (lengths - common)
-
-
-def _sum_of_shares(common: Floats, lengths: NDArray[np.number]) -> Floats:
-    """[A] sum over the hits of the share that belongs to their pair of objects."""
-    return (common * (common / np.maximum(1.0, lengths))).sum(axis=(1, 2))
