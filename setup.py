@@ -53,6 +53,7 @@ PACKAGES = [
     "vdit.metrics",
     "vdit.models",
     "vdit.models.backbones",
+    "vdit.models.probes",
     "vdit.ops",
     "vdit.probing",
     "vdit.propagation",
