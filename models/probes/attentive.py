@@ -60,7 +60,7 @@ class AttentivePooler(nn.Module):
         sizes = (config.channels, config.num_heads, config.mlp_ratio)
         self.query_tokens = nn.Parameter(torch.empty(1, 1, config.channels))
         self.cross_attention_block = CrossAttentionBlock(*sizes)
-        self.blocks = nn.ModuleList(SelfAttentionBlock(*sizes) for _ in range(config.depth - 1))
+        self.blocks = nn.Sequential(*(SelfAttentionBlock(*sizes) for _ in range(config.depth - 1)))
         self.register_load_state_dict_pre_hook(_drop_unused)
         self.reset_parameters()
 
@@ -73,20 +73,19 @@ class AttentivePooler(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=INIT_STD)
                 nn.init.zeros_(module.bias)
         self.cross_attention_block.mlp.fc2.weight.div_(math.sqrt(2))
-        for number, block in enumerate(self.blocks, start=2):
+        blocks = [each for each in self.blocks if isinstance(each, SelfAttentionBlock)]
+        for number, block in enumerate(blocks, start=2):
             block.attn.proj.weight.div_(math.sqrt(2 * number))
             block.mlp.fc2.weight.div_(math.sqrt(2 * number))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Pool tokens [B, N, C] to [B, C]."""
         if self.config.blocks == "before":
-            for block in self.blocks:
-                tokens = block(tokens)
+            tokens = self.blocks(tokens)
         query = self.query_tokens.expand(len(tokens), -1, -1)
         query = self.cross_attention_block(query, tokens)
         if self.config.blocks == "after":
-            for block in self.blocks:
-                query = block(query)
+            query = self.blocks(query)
         return query[:, 0]
 
 
@@ -122,9 +121,7 @@ class AttentiveProbe(nn.Module):
         return self.linear(self.pooler(tokens))
 
 
-def _drop_unused(
-    module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object
-) -> None:
+def _drop_unused(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Take the layer that nothing reads out of a released state dict, in place."""
     unused = f"{prefix}cross_attention_block.{UNUSED}"
     for name in [name for name in state_dict if name.startswith(unused)]:
