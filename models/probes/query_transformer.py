@@ -48,8 +48,8 @@ class NormedCrossAttention(nn.Module):
         """Queries [B, Q, width], tokens [B, N, C] -> [B, Q, width]."""
         key, value = self.kv(tokens).chunk(2, dim=-1)
         heads = (self.num_heads, -1)
-        query = self.q_norm(self.q(query).unflatten(-1, heads)).flatten(2)
-        key = self.k_norm(key.unflatten(-1, heads)).flatten(2)
+        query = _normalize(self.q_norm, self.q(query).unflatten(-1, heads)).flatten(2)
+        key = _normalize(self.k_norm, key.unflatten(-1, heads)).flatten(2)
         return self.proj(attend(query, key, value, self.num_heads))
 
 
@@ -99,3 +99,8 @@ class QueryTransformer(nn.Module):
         for layer in self.layers:
             query = layer(query, tokens)
         return self.output(self.norm(query))
+
+
+def _normalize(norm: nn.RMSNorm, x: Tensor) -> Tensor:
+    """Normalize in the precision of the weight: autocast leaves this norm out, unlike others."""
+    return norm(x.to(norm.weight.dtype))
