@@ -153,6 +153,7 @@ def test_decoder_reads_slots_as_a_set(generator):
 
 def test_codes_are_the_nearest_entries(generator):
     codebook = Codebook(8, 16)
+    torch.nn.init.normal_(codebook.entries, std=2.0)  # lengths matter
     encoding = torch.randn(3, 16, 4, 5, generator=generator)
     codes, indices = codebook(encoding)
     cells = encoding.movedim(1, -1)
