@@ -100,14 +100,15 @@ def test_similarity_of_a_clip_is_learned_by_heart(generator):
 
 
 @pytest.mark.slow
-def test_objects_of_new_clips_are_told_apart(generator):
+@pytest.mark.parametrize(("make", "steps"), [(code_head, 250), (similarity_head, 600)])
+def test_objects_of_new_clips_are_told_apart(make, steps, generator):
     features, _, labels = moving_squares(torch.Generator().manual_seed(99), 32, 3)
-    head = code_head(32, 4, 2)
+    head = make(32, 4, 2)
     step = step_of(head, 2e-3, 0.1)
     with torch.no_grad():
         before = foreground_rand_index(labels, head.eval().segment(features)[0])
     head.train()
-    for _ in range(250):
+    for _ in range(steps):
         step(*moving_squares(generator, 8, 3)[:2])
     with torch.no_grad():
         after = foreground_rand_index(labels, head.eval().segment(features)[0])
