@@ -81,7 +81,6 @@ REQUIRED = [
 EXTRAS = {
     "openclip": ["open-clip-torch>=3.3"],
     "probing": ["matplotlib>=3.9", "peft>=0.18"],
-    "track": ["motmetrics>=1.4"],
     "web": ["gradio>=6"],
     "log": ["tensorboard>=2.19", "wandb>=0.19"],
     "a2d": ["h5py>=3.12"],
