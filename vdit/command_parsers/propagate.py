@@ -8,14 +8,20 @@ from vdit.command_parsers.shared import Commands, add_backbone, add_device, add_
 def add_propagate(commands: Commands) -> None:
     """Describe `vdit propagate`."""
     parser = commands.add_parser(
-        "propagate", help="masks of the first frame carried through a video by features"
+        "propagate", help="masks or key points of the first frame through a video by features"
     )
     parser.add_argument("video", metavar="VIDEO", help="mp4, avi, gif, webm, folder of frames")
-    parser.add_argument(
+    first = parser.add_mutually_exclusive_group(required=True)
+    first.add_argument(
         "--labels",
-        required=True,
         metavar="PNG",
         help="labels of the first frame: palette or gray, 0 = background, or a mask of 0 and 255",
+    )
+    first.add_argument(
+        "--keypoints",
+        metavar="JSON",
+        help='key points of the first frame: {"points": [[x, y], ...]} in pixels from 0, and '
+        '"names": [...] and "skeleton": [[i, j], ...] if wanted',
     )
     add_backbone(parser)
     parser.add_argument("--block", required=True, metavar="B", help="feature map to compare")
@@ -29,14 +35,25 @@ def add_propagate(commands: Commands) -> None:
         help="resize the short side to it (default: its own)",
     )
     parser.add_argument(
-        "--num-context", type=int, default=7, metavar="N", help="previous frames looked at"
+        "--num-context",
+        type=int,
+        metavar="N",
+        help="previous frames looked at (default: 7, key points: 20)",
     )
     parser.add_argument(
-        "--radius", type=float, default=12, metavar="CELLS", help="reach of the search; 0 = all"
+        "--radius",
+        type=float,
+        metavar="CELLS",
+        help="reach of the search; 0 = all (default: 12, key points: 5)",
     )
-    parser.add_argument("--topk", type=int, default=5, metavar="N", help="cells that count")
     parser.add_argument(
-        "--temperature", type=float, default=0.1, metavar="T", help="of the softmax over them"
+        "--topk", type=int, metavar="N", help="cells that count (default: 5, key points: 10)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="of the softmax over them (default: 0.1, key points: 0.05)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     add_device(parser, "of the network")
@@ -45,6 +62,6 @@ def add_propagate(commands: Commands) -> None:
         "--output",
         default="vdit-propagated",
         metavar="DIR",
-        help="folder for masks/, overlay.mp4 and result.json (default: %(default)s)",
+        help="for masks/ or keypoints.json, overlay.mp4, result.json (default: %(default)s)",
     )
     add_json(parser)

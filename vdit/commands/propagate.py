@@ -1,4 +1,4 @@
-"""`vdit propagate`: carry the masks of the first frame through a video by a backbone's features."""
+"""`vdit propagate`: masks or key points of the first frame through a video by features."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import json
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +20,8 @@ from vdit.build import build_backbone, quiet_libraries
 from vdit.commands.segment import check_device
 from vdit.feature_options import FeatureOptions
 from vdit.features import extract_features
+from vdit.keypoint_files import FirstKeypoints, read_keypoints
+from vdit.keypoint_output import write_keypoints
 from vdit.masks import read_mask_png, write_palette_png
 from vdit.measure import peak_memory
 from vdit.models.backbones.base import Backbone
@@ -27,13 +32,16 @@ from vdit.video_reader import VideoReader
 from vdit.video_writer import VideoWriter
 from vdit.visualize import object_colors, overlay_masks
 
+MASK_DEFAULTS = PropagationSettings.dino(7, 12, 5, 0.1)
+"""Those of DINO on DAVIS."""
+KEYPOINT_DEFAULTS = PropagationSettings.crw(20, 5, 10, 0.05)
+"""Those of CRW on J-HMDB."""
+
 
 def run(arguments: Namespace) -> None:
-    """Write `masks/`, `overlay.mp4` and `result.json`."""
+    """Write `masks/` or `keypoints.json`, `overlay.mp4` and `result.json`."""
     begin = time.perf_counter()
-    settings = PropagationSettings.dino(
-        arguments.num_context, arguments.radius, arguments.topk, arguments.temperature
-    )
+    settings = _settings(arguments)
     options = FeatureOptions(
         blocks=(arguments.block,),
         timestep=arguments.timestep,
@@ -43,36 +51,29 @@ def run(arguments: Namespace) -> None:
     )
     check_device(arguments.device)
     reader = open_video(arguments.video)
-    first = _first_labels(arguments.labels, reader)
-    quiet_libraries()
-    backbone = build_backbone(
-        arguments.backbone, path=arguments.weights, dtype=getattr(torch, arguments.dtype)
-    ).to(arguments.device)
-    backbone.check_blocks(options.blocks)
-    if backbone.blocks[arguments.block].temporal_stride != 1 or backbone.frame_multiple != 1:
-        raise ValueError(
-            f"expected a backbone with a feature map for every frame, got {arguments.backbone}; "
-            "choose another, or one that repeats frames"
-        )
-    names = []
+    first = _first_frame(arguments, reader)
+    backbone = _backbone(arguments)
+    facts: dict[str, Any] = {
+        "video": reader.path.name,
+        "backbone": arguments.backbone,
+        "block": arguments.block,
+        "timestep": arguments.timestep,
+        "short_side": arguments.short_side,
+        "num_context": settings.num_context,
+        "radius": settings.radius,
+        "topk": settings.topk,
+        "temperature": settings.temperature,
+    }
     with replace_folder_when_complete(arguments.output) as folder:
-        (folder / "masks").mkdir()
-        with VideoWriter(folder / "overlay.mp4", reader.fps) as writer:
-            masks = _carry(backbone, reader, first, options, settings)
-            for index, (frame, mask) in enumerate(zip(reader, masks, strict=True)):
-                names.append(reader.frame_name(index))
-                write_palette_png(folder / "masks" / f"{names[-1]}.png", mask)
-                writer.add(_overlay(frame, mask, int(first.max())))
-        result = {
-            "video": reader.path.name,
-            "backbone": arguments.backbone,
-            "block": arguments.block,
-            "timestep": arguments.timestep,
-            "num_context": arguments.num_context,
-            "radius": arguments.radius,
-            "topk": arguments.topk,
-            "temperature": arguments.temperature,
-            "objects": int(first.max()),
+        maps = _maps(backbone, reader, options)
+        if isinstance(first, FirstKeypoints):
+            count = {"points": len(first.points)}
+            names = write_keypoints(folder, reader, first, maps, settings, facts)
+        else:
+            count = {"objects": int(first.max())}
+            names = _write_masks(folder, reader, first, maps, settings)
+        result = facts | {
+            **count,
             "frames": names,
             "seconds": round(time.perf_counter() - begin, 3),
             "peak_memory_bytes": peak_memory(),
@@ -81,7 +82,36 @@ def run(arguments: Namespace) -> None:
     if arguments.json:
         print(json.dumps(result))
     else:
-        print(f"{result['objects']} objects, {len(names)} frames: {arguments.output}")
+        what = ", ".join(f"{number} {kind}" for kind, number in count.items())
+        print(f"{what}, {len(names)} frames: {arguments.output}")
+
+
+def _settings(arguments: Namespace) -> PropagationSettings:
+    """Change what is usual for masks, or for key points, where an option was given."""
+    defaults = MASK_DEFAULTS if arguments.keypoints is None else KEYPOINT_DEFAULTS
+    names = ("num_context", "radius", "topk", "temperature")
+    given = {name: getattr(arguments, name) for name in names}
+    return replace(defaults, **{k: value for k, value in given.items() if value is not None})
+
+
+def _first_frame(arguments: Namespace, reader: VideoReader) -> np.ndarray | FirstKeypoints:
+    if arguments.keypoints is not None:
+        return read_keypoints(arguments.keypoints, (reader.height, reader.width))
+    return _first_labels(arguments.labels, reader)
+
+
+def _backbone(arguments: Namespace) -> Backbone:
+    quiet_libraries()
+    backbone = build_backbone(
+        arguments.backbone, path=arguments.weights, dtype=getattr(torch, arguments.dtype)
+    ).to(arguments.device)
+    backbone.check_blocks((arguments.block,))
+    if backbone.blocks[arguments.block].temporal_stride != 1 or backbone.frame_multiple != 1:
+        raise ValueError(
+            f"expected a backbone with a feature map for every frame, got {arguments.backbone}; "
+            "choose another, or one that repeats frames"
+        )
+    return backbone
 
 
 def _first_labels(path: str, reader: VideoReader) -> np.ndarray:
@@ -100,15 +130,29 @@ def _first_labels(path: str, reader: VideoReader) -> np.ndarray:
     return labels.astype(np.uint8)
 
 
-def _carry(
-    backbone: Backbone,
+def _write_masks(
+    folder: Path,
     reader: VideoReader,
     first: np.ndarray,
-    options: FeatureOptions,
+    maps: Iterator[Tensor],
     settings: PropagationSettings,
+) -> list[str]:
+    """Write `masks/` and `overlay.mp4`, and give the names of the frames."""
+    names = []
+    (folder / "masks").mkdir()
+    with VideoWriter(folder / "overlay.mp4", reader.fps) as writer:
+        masks = _carry(first, maps, settings)
+        for index, (frame, mask) in enumerate(zip(reader, masks, strict=True)):
+            names.append(reader.frame_name(index))
+            write_palette_png(folder / "masks" / f"{names[-1]}.png", mask)
+            writer.add(_overlay(frame, mask, int(first.max())))
+    return names
+
+
+def _carry(
+    first: np.ndarray, maps: Iterator[Tensor], settings: PropagationSettings
 ) -> Iterator[np.ndarray]:
     """Yield the labels [H, W] uint8 of every frame; one clip of features is in memory at a time."""
-    maps = _maps(backbone, reader, options)
     features = next(maps)
     height, width = features.shape[-2:]
     labels = labels_from_mask(torch.from_numpy(first.astype(np.int64)), (height, width))
