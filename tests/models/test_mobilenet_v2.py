@@ -147,3 +147,10 @@ def test_real_pictures_have_the_statistics_of_the_training(weights, pictures):
         spreads.append((seen[i].std(dim=(0, 2, 3)) / deviation).median())
     assert torch.stack(shifts).median() < 0.3
     assert 0.6 < torch.stack(spreads).median() < 1.4
+
+
+def test_an_address_is_shown_as_it_is():
+    address = "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth"
+    with pytest.raises(ValueError, match=r"--weights PATH, or path=PATH") as error:
+        read_weights(address)
+    assert f"got the address {address};" in str(error.value)

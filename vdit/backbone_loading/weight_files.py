@@ -35,7 +35,7 @@ def read_weights(place: str | Path, containers: Sequence[str] = CONTAINERS) -> d
     Raises:
         ValueError: there is no such file, it cannot be read, or it holds no state dict.
     """
-    path = _weights_file(Path(place))
+    path = _weights_file(place)
     if path.suffix == SAFETENSORS:
         return reading("weights", str(path), lambda: load_file(path))
     loaded = load_pickle(path)
@@ -96,7 +96,13 @@ def _tell(names: list[str], what: str) -> str:
     return f"{len(names)} {what} ({', '.join(names[:SHOWN])}{more})"
 
 
-def _weights_file(place: Path) -> Path:
+def _weights_file(given: str | Path) -> Path:
+    if "://" in str(given):
+        raise ValueError(
+            f"expected a file of weights, got the address {given}; download it and pass the file: "
+            "--weights PATH, or path=PATH in a configuration"
+        )
+    place = Path(given)
     if place.is_dir():
         files = sorted(path for path in place.iterdir() if path.suffix in SUFFIXES)
         if len(files) != 1:
@@ -108,7 +114,8 @@ def _weights_file(place: Path) -> Path:
     if not place.is_file():
         raise ValueError(
             f"expected a file or folder of weights, got {place}, which does not exist; "
-            "download the weights from their owners first"
+            "download the weights from their owners and pass the file: --weights PATH, or path=PATH "
+            "in a configuration"
         )
     if place.suffix not in SUFFIXES:
         raise ValueError(
