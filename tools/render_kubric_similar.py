@@ -31,6 +31,8 @@ TARGET = np.array([0.0, 0.0, 0.75])
 FIELD_OF_VIEW = math.radians(46)
 LEAST_HIDDEN = 0.35
 """Share of a ball that must be hidden by the other at some time."""
+LEAST_FRAMES = 3
+"""The first, the last, and one in which a ball is hidden."""
 SKY = (0.4, 0.55, 0.8, 1.0)
 """Linear color of the light that comes from everywhere."""
 JPEG_QUALITY = 92
@@ -265,6 +267,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16, help="rays of a pixel")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.frames < LEAST_FRAMES:
+        parser.error(
+            f"expected --frames {LEAST_FRAMES} or more, got {options.frames}: a ball is hidden "
+            "between the first and the last frame, which show both in full"
+        )
     names = []
     for number in range(options.count):
         rng = np.random.default_rng((options.seed, number))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+from pathlib import Path
+from unittest.mock import MagicMock
+
 import numpy as np
 import pytest
 
@@ -37,3 +42,17 @@ def test_other_objects_are_noticed(clip, tmp_path):
     write_davis([("v", clip)], tmp_path)
     (problem,) = check(KUBRIC_SIMILAR, tmp_path).splits["val"].problems
     assert problem.what == "first labels do not show the balls 1 and 2"
+
+
+@pytest.mark.parametrize("frames", ["0", "1", "2"])
+def test_the_renderer_refuses_videos_too_short_to_hide_a_ball(
+    tmp_path, monkeypatch, capsys, frames
+):
+    for name in ("bpy", "pybullet", "mathutils"):  # of an environment of its own
+        monkeypatch.setitem(sys.modules, name, MagicMock())
+    tool = Path(__file__).parents[2] / "tools" / "render_kubric_similar.py"
+    monkeypatch.setattr(sys, "argv", [str(tool), "-o", str(tmp_path / "out"), "--frames", frames])
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(str(tool), run_name="__main__")
+    assert exit_.value.code == 2
+    assert f"expected --frames 3 or more, got {frames}" in capsys.readouterr().err
