@@ -114,8 +114,8 @@ def _weights_file(given: str | Path) -> Path:
     if not place.is_file():
         raise ValueError(
             f"expected a file or folder of weights, got {place}, which does not exist; "
-            "download the weights from their owners and pass the file: --weights PATH, or path=PATH "
-            "in a configuration"
+            "download the weights from their owners and pass the file: --weights PATH, or "
+            "path=PATH in a configuration"
         )
     if place.suffix not in SUFFIXES:
         raise ValueError(
