@@ -167,6 +167,17 @@ def test_points_move_with_their_cells():
         torch.testing.assert_close(points, given + 8 * t, atol=1, rtol=0)
 
 
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (1, 0), (2, 3), (7, 1), (3, 5)])
+def test_the_label_is_drawn_at_the_cell_that_holds_the_point(x, y):
+    first = codes(6, 8)
+    second = first[:, 5:, 7:].expand_as(first).clone()  # everything looks like the last cell
+    second[:, 3, 4] = first[:, y, x]
+    given = torch.tensor([[8.0 * x + 5, 8.0 * y + 1]], dtype=torch.float64)
+    settings = PropagationSettings.dino(num_context=0, radius=0, topk=1, temperature=0.05)
+    _, (_, scores) = follow_keypoints([first, second], given, (48, 64), settings)
+    assert scores.item() == pytest.approx(1)
+
+
 def test_a_point_whose_label_is_gone_is_lost():
     first = codes(6, 8)
     frames = [first, first[:, :1, :1].expand_as(first)]  # everything looks like the top left cell
