@@ -123,7 +123,7 @@ def recipe(name):
     ("name", "epochs", "drops", "batch", "frames", "rate", "learns", "pretrained"),
     [
         ("vdit_ytvos", 9, [6, 8], 2, 5, 5e-5, False, False),
-        ("vdit_pretrain_refcoco", 11, [8, 10], 4, 1, 5e-5, True, False),
+        ("vdit_pretrain_refcoco", 11, [8, 10], 4, 1, 2.5e-5, True, False),
         ("vdit_ytvos_finetune", 6, [3, 5], 2, 5, 2.5e-5, False, True),
         ("vdit_a2d", 6, [3, 5], 2, 5, 2.5e-5, False, True),
     ],
