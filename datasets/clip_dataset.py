@@ -19,7 +19,8 @@ from vdit.datasets.clip_sampling import choose_window, draw_frames
 from vdit.datasets.photometric import ColorDraw, draw_color
 from vdit.datasets.pseudo_video import make_pseudo_video
 from vdit.datasets.referring import ReferringSample
-from vdit.datasets.transforms import GeometryDraw, draw_geometry, output_size, swap_sides
+from vdit.datasets.transforms import GeometryDraw, draw_geometry, swap_sides
+from vdit.frame_sizes import output_size
 from vdit.structures import Target, VideoBatch
 
 __all__ = ["PADDING_COLOR", "ClipDataset", "ReferringClip", "collate_clips"]

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vdit.frame_sizes import output_size
 from vdit.measure import Stopwatch
 from vdit.models.backbones.base import Encoded
 from vdit.models.image_encoder import IMAGENET_MEAN
 from vdit.models.vdit import VDIT
-from vdit.segment_frames import resize_frame, resized_size
+from vdit.segment_frames import resize_frame
 from vdit.segment_options import PAD_MULTIPLE
 from vdit.structures import VideoBatch
 
@@ -53,7 +54,7 @@ class ClipEncoder:
     def batch(self, images: Sequence[np.ndarray]) -> VideoBatch:
         """Make one clip of frames [H, W, 3] uint8; without pixels where they are not needed."""
         height, width = images[0].shape[:2]
-        size = resized_size(height, width, self.short_side, self.long_side)
+        size = output_size((height, width), self.short_side, self.long_side)
         with self.stopwatch.measure("resize"):
             if self.source is None:
                 frames = np.stack([resize_frame(image, size) for image in images])

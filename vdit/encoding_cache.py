@@ -27,8 +27,9 @@ from vdit.atomic import replace_when_complete
 from vdit.clip_encoding import pad_frames
 from vdit.encoding_files import EXACT, INDEX_FILE, STORAGES, StoredVideo, write_encodings
 from vdit.fingerprint import fingerprint
+from vdit.frame_sizes import output_size
 from vdit.models.backbones.base import Backbone, Encoded
-from vdit.segment_frames import resize_frame, resized_size
+from vdit.segment_frames import resize_frame
 
 RECIPE_FILE = "cache.json"
 FRAMES, MIRRORED = "frames", "mirrored"
@@ -257,7 +258,7 @@ def _encode(
     mirrored: bool,
 ) -> Encoded:
     height, width = frames.shape[1:3]
-    size = resized_size(height, width, recipe.short_side, recipe.long_side)
+    size = output_size((height, width), recipe.short_side, recipe.long_side)
     resized = np.stack([resize_frame(frame, size) for frame in frames])
     if mirrored:
         resized = np.ascontiguousarray(resized[:, :, ::-1])

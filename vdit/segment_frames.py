@@ -43,26 +43,6 @@ def frames_of(video: Video) -> Iterator[Frame]:
     )
 
 
-def resized_size(
-    height: int, width: int, short_side: int, long_side: int | None = None
-) -> tuple[int, int]:
-    """Scale the short side to `short_side` pixels and keep the aspect; the long side is cut down.
-
-    Where the long side would exceed `long_side`, the short side is made smaller, and rounded.
-
-    >>> resized_size(480, 854, 360)
-    (360, 640)
-    >>> resized_size(480, 1200, 360, 640)
-    (256, 640)
-    """
-    short, long = min(height, width), max(height, width)
-    if long_side is not None and long / short * short_side > long_side:
-        short_side = round(long_side * short / long)
-    if height <= width:
-        return short_side, int(short_side * width / height)
-    return int(short_side * height / width), short_side
-
-
 def resize_frame(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize [H, W, 3] uint8 to (height, width) with PIL, which smooths as it shrinks."""
     if image.shape[:2] == size:

@@ -18,12 +18,12 @@ from vdit.datasets.transforms import (
     draw_geometry,
     flip_boxes,
     nearest_indices,
-    output_size,
     swap_sides,
     transform_boxes,
     transform_masks,
     transform_picture,
 )
+from vdit.frame_sizes import output_size
 
 SEEDS = st.integers(0, 2**32 - 1)
 SMALL = AugmentationOptions(

@@ -9,12 +9,12 @@ from vdit.datasets.transforms import (
     blank_small_boxes,
     crop_boxes,
     flip_boxes,
-    output_size,
     resize_boxes,
     swap_sides,
     transform_boxes,
     transform_masks,
 )
+from vdit.frame_sizes import output_size
 
 
 def size_of(arrays):

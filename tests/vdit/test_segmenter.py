@@ -14,9 +14,7 @@ from vdit.build import assemble
 from vdit.clip_encoding import ClipEncoder
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render_frames
-from vdit.datasets.transforms import output_size
 from vdit.measure import Stopwatch
-from vdit.segment_frames import resized_size
 
 SMALL = {"short_side": 48}
 
@@ -191,22 +189,6 @@ def test_half_precision_stays_close(segmenter, clip, dtype):
     full, low = (s.segment(clip, ["a dog"], **SMALL)[0] for s in (segmenter, half))
     assert np.allclose(full.scores, low.scores, atol=0.02)
     assert (full.masks[:] == low.masks[:]).mean() > 0.9
-
-
-def test_released_frame_sizes():
-    assert resized_size(480, 854, 360) == (360, 640)
-    assert resized_size(854, 480, 360) == (640, 360)
-    assert resized_size(721, 1279, 360) == (360, 638)
-    assert resized_size(480, 1200, 360, 640) == (256, 640)
-    assert resized_size(480, 854, 360, 640) == (360, 640)
-
-
-def test_sizes_are_those_of_training():
-    rng = np.random.default_rng(0)
-    for height, width, short_side in rng.integers(20, 1300, (200, 3)).tolist():
-        for long_side in (None, 640):
-            found = resized_size(height, width, short_side, long_side)
-            assert found == output_size((height, width), short_side, long_side)
 
 
 def test_image_and_paths(segmenter, clip, tmp_path):
