@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from vdit.models.backbones.base import Backbone, Encoded, Noise
 from vdit.models.backbones.latents import Posterior, draw_latents
 from vdit.models.backbones.noise_schedules import NoiseSchedule, draw_noise
-from vdit.models.backbones.prompts import prompt_per_frame, tokenize
+from vdit.models.backbones.prompts import ClipPrompts, prompt_per_frame
 from vdit.models.backbones.unet_walk import unet_blocks, unet_modules
 
 
@@ -131,7 +130,7 @@ class LatentUnetBackbone(Backbone):
         return self.unet.time_embedding(self.unet.time_proj(time).to(self.unet.dtype))
 
 
-class PromptedUnetBackbone(LatentUnetBackbone):
+class PromptedUnetBackbone(ClipPrompts, LatentUnetBackbone):
     """A UNet on latents with a CLIP text tower.
 
     Args:
@@ -153,22 +152,6 @@ class PromptedUnetBackbone(LatentUnetBackbone):
         super().__init__(unet, vae, schedule, posterior, frames_per_pass)
         self.text_encoder = text_encoder
         self.tokenizer = tokenizer
-
-    def tokenize(self, captions: Sequence[str]) -> Tensor:
-        """Turn captions into [B, L] token ids, padded and cut to the tower's length."""
-        return tokenize(self.tokenizer, self.text_encoder, captions)
-
-    def encode_text(self, captions: Sequence[str] | Tensor) -> Tensor:
-        """Compute [B, L, C] states of the text tower after its last norm.
-
-        Pads are ordinary tokens here: the tower was trained and is used without a mask.
-
-        Args:
-            captions: sentences, or token ids [B, L].
-        """
-        ids = captions if isinstance(captions, Tensor) else self.tokenize(captions)
-        with torch.no_grad():
-            return self.text_encoder(input_ids=ids.to(self.device)).last_hidden_state
 
     def prompt(self, text: Tensor | None, B: int, T: int) -> Tensor:
         """Give every frame its prompt, [B * T, L, C]; None is the empty sentence."""

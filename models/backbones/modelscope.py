@@ -16,7 +16,7 @@ from vdit.models.backbones.base import (
     TextToVideoBackbone,
 )
 from vdit.models.backbones.latents import Posterior, draw_latents
-from vdit.models.backbones.prompts import prompt_per_frame, tokenize
+from vdit.models.backbones.prompts import ClipPrompts, prompt_per_frame
 from vdit.models.backbones.unet3d import collect, run_stem, walk_unet3d
 from vdit.models.backbones.unet_walk import unet_blocks, unet_modules
 from vdit.models.image_encoder import ClipImageEncoder, imagenet_round_trip, to_uint8
@@ -25,7 +25,7 @@ VAE_BLOCK = "vae4"
 VAE_STRIDE = 4
 
 
-class ModelScopeBackbone(TextToVideoBackbone):
+class ModelScopeBackbone(ClipPrompts, TextToVideoBackbone):
     """Features of a frozen text-to-video diffusion model.
 
     Blocks: "vae4" (the VAE encoder at stride 4), "in", "down0".., "mid", "up0".. of the UNet (see
@@ -151,24 +151,6 @@ class ModelScopeBackbone(TextToVideoBackbone):
         hidden = encoder.mid_block(hidden)
         hidden = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(hidden)))
         return skip, self.vae.quant_conv(hidden)
-
-    # ---- text ----------------------------------------------------------------------------------
-
-    def tokenize(self, captions: Sequence[str]) -> Tensor:
-        """Turn captions into [B, L] token ids, padded and cut to the tower's length."""
-        return tokenize(self.tokenizer, self.text_encoder, captions)
-
-    def encode_text(self, captions: Sequence[str] | Tensor) -> Tensor:
-        """Compute [B, L, C] states of the text tower after its last norm.
-
-        Pads are ordinary tokens here: the tower was trained and is used without a mask.
-
-        Args:
-            captions: sentences, or token ids [B, L].
-        """
-        ids = captions if isinstance(captions, Tensor) else self.tokenize(captions)
-        with torch.no_grad():
-            return self.text_encoder(input_ids=ids.to(self.device)).last_hidden_state
 
     @property
     def device(self) -> torch.device:

@@ -9,15 +9,38 @@ import torch
 from torch import Tensor
 
 
-def tokenize(tokenizer: Any, text_encoder: Any, captions: Sequence[str]) -> Tensor:
-    """Turn captions into [B, L] token ids, padded and cut to the tower's length."""
-    return tokenizer(
-        list(captions),
-        padding="max_length",
-        truncation=True,
-        max_length=text_encoder.config.max_position_embeddings,
-        return_tensors="pt",
-    ).input_ids
+class ClipPrompts:
+    """What backbones with a CLIP text tower do with sentences.
+
+    Attributes:
+        text_encoder: transformers CLIPTextModel.
+        tokenizer: its tokenizer.
+    """
+
+    text_encoder: Any
+    tokenizer: Any
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        """Turn captions into [B, L] token ids, padded and cut to the tower's length."""
+        return self.tokenizer(
+            list(captions),
+            padding="max_length",
+            truncation=True,
+            max_length=self.text_encoder.config.max_position_embeddings,
+            return_tensors="pt",
+        ).input_ids
+
+    def encode_text(self, captions: Sequence[str] | Tensor) -> Tensor:
+        """Compute [B, L, C] states of the text tower after its last norm.
+
+        Pads are ordinary tokens here: the tower was trained and is used without a mask.
+
+        Args:
+            captions: sentences, or token ids [B, L].
+        """
+        ids = captions if isinstance(captions, Tensor) else self.tokenize(captions)
+        with torch.no_grad():
+            return self.text_encoder(input_ids=ids.to(self.text_encoder.device)).last_hidden_state
 
 
 def prompt_per_frame(text: Tensor, B: int, T: int, dim: int, dtype: torch.dtype) -> Tensor:
