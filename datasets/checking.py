@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from vdit.datasets.findings import Findings, Problem
-from vdit.datasets.labelled_videos import VOID, KeypointVideo, LabelledVideo, VideoDataset
+from vdit.datasets.labelled_videos import VOID, KeypointVideo, LabelledVideo
 from vdit.datasets.referring import FrameSource, MaskSource, ReferringDataset, ReferringSample
+from vdit.datasets.videos import Video, VideoDataset
 
 __all__ = ["Benchmark", "CheckReport", "SplitReport", "check", "note_unlisted_objects"]
 
@@ -219,8 +220,10 @@ def _check_videos(dataset: VideoDataset[Any], report: SplitReport, findings: Fin
         if isinstance(video, LabelledVideo):
             report.labelled += len(video.labelled)
             _check_labels(video, findings)
-        else:
+        elif isinstance(video, KeypointVideo):
             report.labelled += _check_keypoints(video, findings)
+        else:
+            report.labelled += video.inspect_truth(findings)
 
 
 def _check_labels(video: LabelledVideo, findings: Findings) -> None:
@@ -257,7 +260,7 @@ def _check_keypoints(video: KeypointVideo, findings: Findings) -> int:
     return count
 
 
-def _count_frames(video: ReferringSample | LabelledVideo | KeypointVideo) -> int:
+def _count_frames(video: ReferringSample | Video) -> int:
     """Frames of a video; those of a video file that is not there are not known."""
     try:
         return len(video.frame_names)

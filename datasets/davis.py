@@ -24,8 +24,9 @@ from pathlib import Path
 from vdit.datasets.annotation_files import read_text
 from vdit.datasets.checking import Benchmark
 from vdit.datasets.frame_sources import PictureFrames, list_frame_names
-from vdit.datasets.labelled_videos import LabelledVideo, VideoDataset
+from vdit.datasets.labelled_videos import LabelledVideo
 from vdit.datasets.mask_sources import ForegroundPictures, LabelPictures
+from vdit.datasets.videos import VideoDataset
 
 __all__ = [
     "DAVIS_2016",

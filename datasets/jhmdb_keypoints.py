@@ -20,7 +20,8 @@ import scipy.io
 from vdit.datasets.annotation_files import read_text
 from vdit.datasets.checking import Benchmark
 from vdit.datasets.frame_sources import PictureFrames, list_frame_names
-from vdit.datasets.labelled_videos import KeypointVideo, VideoDataset
+from vdit.datasets.labelled_videos import KeypointVideo
+from vdit.datasets.videos import VideoDataset
 
 __all__ = ["JHMDB_KEYPOINTS", "JOINTS", "JointPositions", "read_jhmdb_keypoints"]
 

@@ -25,7 +25,8 @@ import numpy as np
 from vdit.datasets.checking import Benchmark
 from vdit.datasets.davis import read_davis
 from vdit.datasets.findings import Findings
-from vdit.datasets.labelled_videos import LabelledVideo, VideoDataset
+from vdit.datasets.labelled_videos import LabelledVideo
+from vdit.datasets.videos import VideoDataset
 
 __all__ = ["KUBRIC_SIMILAR", "read_kubric_similar"]
 

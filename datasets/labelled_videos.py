@@ -7,15 +7,15 @@ Axes: T frames, K key points, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Generic, Protocol, TypeVar, overload
+from typing import Protocol
 
 import numpy as np
 
 from vdit.datasets.findings import Findings
-from vdit.datasets.referring import FrameSource
+from vdit.datasets.videos import Video
 
 __all__ = [
     "VOID",
@@ -23,7 +23,6 @@ __all__ = [
     "KeypointVideo",
     "LabelSource",
     "LabelledVideo",
-    "VideoDataset",
 ]
 
 VOID = 255
@@ -50,61 +49,7 @@ class KeypointSource(Protocol):
 
 
 @dataclass(frozen=True)
-class _Video:
-    """What all videos with truth have in common.
-
-    Attributes:
-        dataset: name of the data set.
-        split: part of the data set.
-        name: of the video in its data set.
-        frame_source: where the frames come from.
-    """
-
-    dataset: str
-    split: str
-    name: str
-    frame_source: FrameSource = field(repr=False)
-
-    @property
-    def frame_names(self) -> tuple[str, ...]:
-        """Names of the T frames without extension, in order; submissions are named like them."""
-        return self.frame_source.names
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the frames in pixels."""
-        return self.frame_source.size()
-
-    def frames(self, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Decode frames.
-
-        Args:
-            indices: positions in `frame_names`; None = all.
-
-        Returns:
-            [T, H, W, 3] uint8 RGB.
-
-        Raises:
-            ValueError: a position is outside the video; a frame is missing, damaged or of another
-                size than the first.
-        """
-        count = len(self.frame_names)
-        positions = range(count) if indices is None else [int(index) for index in indices]
-        for index in positions:
-            if not 0 <= index < count:
-                raise ValueError(f"frame {index} is not in {self.name} of {count} frames")
-        if not positions:
-            raise ValueError(f"no frame of {self.name} was asked for, expected at least one")
-        return self.frame_source.read(positions)
-
-    def stream(self) -> Iterator[np.ndarray]:
-        """Decode frame by frame, [H, W, 3] uint8 RGB each; one is in memory at a time."""
-        for index in range(len(self.frame_names)):
-            yield self.frames([index])[0]
-
-
-@dataclass(frozen=True)
-class LabelledVideo(_Video):
+class LabelledVideo(Video):
     """A video and the labels of the objects in some of its frames.
 
     Attributes:
@@ -144,7 +89,7 @@ class LabelledVideo(_Video):
 
 
 @dataclass(frozen=True)
-class KeypointVideo(_Video):
+class KeypointVideo(Video):
     """A video and the key points of one body in every frame.
 
     The PCK of `vdit.metrics.keypoints` measures the body by the key points themselves, so that no
@@ -179,50 +124,6 @@ class KeypointVideo(_Video):
         height, width = self.size
         x, y = self.points[..., 0], self.points[..., 1]
         return (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
-
-
-V = TypeVar("V", bound=_Video)
-
-
-@dataclass(frozen=True)
-class VideoDataset(Sequence[V], Generic[V]):
-    """The videos of one split, in the order of its list.
-
-    Attributes:
-        name: of the data set.
-        split: part of it.
-        videos: names differ.
-        note: how the videos were chosen, where that is not the choice of the owners.
-    """
-
-    name: str
-    split: str
-    videos: tuple[V, ...] = field(repr=False)
-    note: str = ""
-
-    def __len__(self) -> int:
-        return len(self.videos)
-
-    def __iter__(self) -> Iterator[V]:
-        return iter(self.videos)
-
-    @overload
-    def __getitem__(self, index: int) -> V: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[V, ...]: ...
-    def __getitem__(self, index: int | slice) -> V | tuple[V, ...]:
-        return self.videos[index]
-
-    def find(self, name: str) -> V:
-        """Look a video up by its name.
-
-        Raises:
-            ValueError: there is none of this name.
-        """
-        for video in self.videos:
-            if video.name == name:
-                return video
-        raise ValueError(f"{self.name} {self.split} has no video {name!r}")
 
 
 def _shorten(positions: Sequence[int]) -> str:

@@ -25,8 +25,9 @@ from typing import Any
 from vdit.datasets.annotation_files import read_json, read_text
 from vdit.datasets.checking import Benchmark
 from vdit.datasets.frame_sources import PictureFrames, list_frame_names
-from vdit.datasets.labelled_videos import LabelledVideo, VideoDataset
+from vdit.datasets.labelled_videos import LabelledVideo
 from vdit.datasets.mask_sources import LabelPictures
+from vdit.datasets.videos import VideoDataset
 
 __all__ = ["NUM_VIDEOS", "YOUTUBE_SIMILAR", "find_similar", "read_youtube_similar"]
 

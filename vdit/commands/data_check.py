@@ -8,13 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vdit.datasets.checking import CheckReport, SplitReport, check
+from vdit.datasets.probe_datasets import PROBE_DATASETS
 from vdit.datasets.referring_datasets import REFERRING_DATASETS
 from vdit.datasets.video_datasets import VIDEO_DATASETS
 
 
 def run(arguments: Namespace) -> None:
     """Print what is there; a data set that is not whole is a ValueError after the report."""
-    known = REFERRING_DATASETS | VIDEO_DATASETS
+    known = REFERRING_DATASETS | VIDEO_DATASETS | PROBE_DATASETS
     benchmark = known.get(arguments.dataset)
     if benchmark is None:
         raise ValueError(f"expected a data set among {', '.join(known)}; got {arguments.dataset!r}")

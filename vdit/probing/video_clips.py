@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from vdit.datasets.labelled_videos import KeypointVideo, LabelledVideo, VideoDataset
+from vdit.datasets.labelled_videos import KeypointVideo, LabelledVideo
 from vdit.datasets.video_datasets import VIDEO_DATASETS
+from vdit.datasets.videos import VideoDataset
 from vdit.probing.propagation_config import DataOptions
 
 FRAMES_AT_ONCE = 16
