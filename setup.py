@@ -56,6 +56,7 @@ PACKAGES = [
     "vdit.models.probes",
     "vdit.ops",
     "vdit.probing",
+    "vdit.probing.tasks",
     "vdit.propagation",
     "vdit.stages",
     "vdit.training",

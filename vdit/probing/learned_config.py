@@ -1,0 +1,128 @@
+"""Configuration of a learned probe: data, clips, features, training; the head is the task's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from omegaconf import MISSING
+
+from vdit.finetuning import FineTuning
+from vdit.probing.clip_views import ViewOptions
+from vdit.probing.feature_sources import FeatureSource
+from vdit.probing.propagation_config import PaperReference
+from vdit.training.run_config import RunConfig
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A part of the data that is trained on, and one that is tested.
+
+    Attributes:
+        train: split.
+        test: split.
+    """
+
+    train: str = MISSING
+    test: str = MISSING
+
+
+@dataclass(frozen=True)
+class LearnedData:
+    """What is learned and tested.
+
+    Attributes:
+        dataset: name in `vdit.datasets.probe_datasets.PROBE_DATASETS`.
+        root: its folder.
+        folds: pairs of splits; scores are averaged over them.
+        leave_one_out: test each video of the only fold's `test` with a head that was trained on all
+            others of it; `train` is not read.
+        max_videos: of each split, spread evenly over it; None = all.
+        options: further arguments of the reader.
+    """
+
+    dataset: str = MISSING
+    root: str = MISSING
+    folds: list[Fold] = field(default_factory=list)
+    leave_one_out: bool = False
+    max_videos: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.leave_one_out and len(self.folds) != 1:
+            raise ValueError(f"expected one fold with leave_one_out, got {len(self.folds)}")
+
+    @property
+    def split(self) -> str:
+        """Name of what is tested, in rows and tables."""
+        return "+".join(fold.test for fold in self.folds)
+
+
+@dataclass(frozen=True)
+class FeatureStorage:
+    """Whether features are computed once and kept, or anew in every step.
+
+    Attributes:
+        cached: computed once for each clip; its noise is then the same in every epoch.
+        dtype: of kept features: "float32", "float16" or "bfloat16".
+        keep: leave them in the output folder at the end; other probes find them there.
+    """
+
+    cached: bool = True
+    dtype: Literal["float32", "float16", "bfloat16"] = "float16"
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class LearnedProbeConfig:
+    """A head trained on the features of a backbone.
+
+    Attributes:
+        data: what is learned and tested.
+        view: how clips are cut out of videos.
+        source: where features come from; its `size` and `short_side` act on the clips of `view`.
+        features: whether they are kept.
+        finetuning: weights of the backbone that learn too; then features are not kept.
+        run: how the head is trained.
+        seeds: of heads and their batches, one training each; the spread over them is told.
+        control_steps: steps of training the head on random numbers in place of features, which has
+            to end at chance; 0 = that is left out.
+        paper: what it is printed beside.
+    """
+
+    data: LearnedData = field(default_factory=LearnedData)
+    view: ViewOptions = field(default_factory=ViewOptions)
+    source: FeatureSource = field(default_factory=FeatureSource)
+    features: FeatureStorage = field(default_factory=FeatureStorage)
+    finetuning: FineTuning = field(default_factory=FineTuning)
+    run: RunConfig = field(default_factory=RunConfig)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    control_steps: int = 0
+    paper: PaperReference = field(default_factory=PaperReference)
+
+    def __post_init__(self) -> None:
+        if self.finetuning.mode != "frozen" and self.features.cached:
+            raise ValueError(
+                "expected features.cached=false where the backbone learns, got cached features"
+            )
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"expected different seeds, at least one, got {self.seeds}")
+
+    @property
+    def run_key(self) -> str:
+        """Name of what the configuration computes: equal for equal results."""
+        facts = asdict(self)
+        del facts["paper"]
+        del facts["features"]["keep"]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def learned_key(key: str) -> str:
+    """Give the dotted key that a short one stands for: a bare field of `FeatureSource` is its own.
+
+    >>> learned_key("timestep"), learned_key("run.rate")
+    ('source.timestep', 'run.rate')
+    """
+    return f"source.{key}" if key in {each.name for each in fields(FeatureSource)} else key

@@ -1,0 +1,1 @@
+"""Tasks of learned probes, one file each."""
