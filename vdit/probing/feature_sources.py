@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from omegaconf import MISSING
 
+from vdit.backbone_loading.random_weights import random_backbone
 from vdit.build import build_backbone
 from vdit.feature_options import FeatureOptions
 from vdit.models.backbones.base import Backbone
@@ -47,6 +48,7 @@ class FeatureSource:
         seed: of the noise.
         batch_size: frames of an image backbone in one pass.
         path: file, folder or hub id of the weights; None = the usual one.
+        random_weights: seed of random weights in place of trained ones; None = trained.
         dtype: of the weights: "float32", "float16" or "bfloat16".
         options: further arguments of the family's `load`.
     """
@@ -69,6 +71,7 @@ class FeatureSource:
     seed: int = 0
     batch_size: int = 8
     path: str | None = None
+    random_weights: int | None = None
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -163,26 +166,38 @@ class Backbones:
         self._built: dict[str, Backbone] = {}
 
     def get(self, source: FeatureSource) -> Backbone:
-        """Give the network of a source.
+        """Give the network of a source, which has a feature map for every frame or repeats them.
 
         Raises:
-            ValueError: it is unknown, its weights cannot be loaded, it has no such block, or one
-                of its feature frames stands for several frames and the source does not repeat it.
+            ValueError: as `network`, or one of its feature frames stands for several frames and the
+                source does not repeat it.
         """
-        key = json.dumps([source.backbone, source.path, source.dtype, source.options])
-        if key not in self._built:
-            network = self._build(
-                source.backbone,
-                path=source.path,
-                dtype=getattr(torch, source.dtype),
-                **source.options,
-            )
-            self._built[key] = network.to(self.device)
-        backbone = self._built[key]
-        backbone.check_blocks([source.block])
+        backbone = self.network(source)
         if backbone.frame_multiple != 1 and not source.repeat_features:
             raise ValueError(
                 f"expected a backbone with a feature map for every frame, got {source.backbone}; "
                 "choose another, one that repeats frames, or repeat_features=true"
             )
         return backbone
+
+    def network(self, source: FeatureSource) -> Backbone:
+        """Give the network of a source.
+
+        Raises:
+            ValueError: it is unknown, its weights cannot be loaded, or it has no such block.
+        """
+        facts = [source.backbone, source.path, source.dtype, source.options, source.random_weights]
+        key = json.dumps(facts)
+        if key not in self._built:
+            self._built[key] = self._make(source).to(self.device)
+        backbone = self._built[key]
+        backbone.check_blocks([source.block])
+        return backbone
+
+    def _make(self, source: FeatureSource) -> Backbone:
+        dtype = getattr(torch, source.dtype)
+        if source.random_weights is None:
+            return self._build(source.backbone, path=source.path, dtype=dtype, **source.options)
+        if source.path is not None or source.options:
+            raise ValueError("expected no path and no options with random_weights, got some")
+        return random_backbone(source.backbone, dtype=dtype, seed=source.random_weights)

@@ -87,6 +87,8 @@ class LearnedProbeConfig:
         finetuning: weights of the backbone that learn too; then features are not kept.
         run: how the head is trained.
         seeds: of heads and their batches, one training each; the spread over them is told.
+        share: what the processes of torchrun share: "probes" trains whole heads side by side,
+            "batches" all of them one head.
         control_steps: steps of training the head on random numbers in place of features, which has
             to end at chance; 0 = that is left out.
         paper: what it is printed beside.
@@ -99,6 +101,7 @@ class LearnedProbeConfig:
     finetuning: FineTuning = field(default_factory=FineTuning)
     run: RunConfig = field(default_factory=RunConfig)
     seeds: list[int] = field(default_factory=lambda: [0])
+    share: Literal["probes", "batches"] = "probes"
     control_steps: int = 0
     paper: PaperReference = field(default_factory=PaperReference)
 
@@ -116,6 +119,7 @@ class LearnedProbeConfig:
         facts = asdict(self)
         del facts["paper"]
         del facts["features"]["keep"]
+        del facts["share"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,9 +40,14 @@ class ProbeTask(Protocol):
 
     Attributes:
         metrics: those that tables show, the main one first -> whether more is better.
+        is_pooled: the head sees no more than the mean of a clip's features; then only that is kept,
+            as features [1, C, 1, 1].
     """
 
     metrics: Mapping[str, bool]
+
+    @property
+    def is_pooled(self) -> bool: ...
 
     def check(self, dataset: VideoDataset[Any]) -> None:
         """Raise a ValueError unless the videos have the truth that is asked for."""
@@ -71,11 +76,14 @@ class ProbeTask(Protocol):
     def answer(self, head: nn.Module, features: Tensor, targets: Tensors) -> Tensors:
         """Answer for clips, with a first axis of B; of `targets` only the questions are used."""
 
-    def blind_answer(self, training: Sequence[Tensors], targets: Tensors) -> Tensors:
-        """Answer for one clip without its features, from targets of training clips: chance.
+    def blind_rule(self, training: Iterable[Tensors]) -> Callable[[Tensors], Tensors]:
+        """Learn to answer without features, from targets of training clips: that is chance.
 
-        It is the best that one rule for all clips can do: the most frequent class, the mean depth,
-        points that stay where they are.
+        The best that one rule for all clips can do: the most frequent class, the mean depth, points
+        that stay where they are.
+
+        Returns:
+            Targets of a clip, of which only the questions are used -> answer; no axis of clips.
         """
 
     def score(self, answers: Sequence[Tensors], targets: Sequence[Tensors]) -> Record:

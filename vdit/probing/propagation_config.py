@@ -170,6 +170,10 @@ def describe(source: FeatureSource) -> str:
     'adm-256:out7 t=51 x4'
     """
     parts = [f"{source.backbone}:{source.block}"]
+    if source.random_weights is not None:
+        parts.append("random weights")
+    if source.clip_length is not None:
+        parts.append(f"clips of {source.clip_length}")
     if source.timestep is not None:
         parts.append(f"t={source.timestep:g}")
     if source.ensemble > 1:

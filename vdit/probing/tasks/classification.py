@@ -9,8 +9,8 @@ et al., V-JEPA (attentive probe); Carreira et al., Scaling 4D representations (r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -23,6 +23,7 @@ from vdit.models.probes.attentive import AttentiveConfig, AttentiveProbe, vjepa2
 from vdit.models.probes.pooled import PooledProbe
 from vdit.models.probes.readout import ClassificationReadout, ReadoutConfig
 from vdit.probing.clip_views import ClipView, ViewOptions, choose_views
+from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.probe_task import FeatureShape, Record, Tensors
 
 
@@ -46,6 +47,17 @@ class ClassificationHead:
     label_smoothing: float = 0.0
 
 
+@dataclass(frozen=True)
+class ClassificationConfig(LearnedProbeConfig):
+    """Classes as a learned probe.
+
+    Attributes:
+        head: what reads the class.
+    """
+
+    head: ClassificationHead = field(default_factory=ClassificationHead)
+
+
 class Classification:
     """Name the class of a video; views are averaged after the softmax.
 
@@ -59,6 +71,15 @@ class Classification:
 
     def __init__(self, head: ClassificationHead, view: ViewOptions, num_classes: int) -> None:
         self.head, self.view, self.num_classes = head, view, num_classes
+
+    @property
+    def is_pooled(self) -> bool:
+        return self.head.kind == "pooled"
+
+    @classmethod
+    def build(cls, config: ClassificationConfig, dataset: VideoDataset[Any]) -> Classification:
+        """Make the task of a configuration for a data set."""
+        return cls(config.head, config.view, len(dataset.classes))
 
     def check(self, dataset: VideoDataset[Any]) -> None:
         """See `ProbeTask`, as for all methods."""
@@ -97,10 +118,11 @@ class Classification:
     def answer(self, head: nn.Module, features: Tensor, targets: Tensors) -> Tensors:
         return {"shares": head(features).float().softmax(1)}
 
-    def blind_answer(self, training: Sequence[Tensors], targets: Tensors) -> Tensors:
+    def blind_rule(self, training: Iterable[Tensors]) -> Callable[[Tensors], Tensors]:
         """The most frequent class, then the next ones."""
         counts = Counter(int(each["label"]) for each in training)
-        return {"shares": torch.tensor([float(counts[k]) for k in range(self.num_classes)])}
+        shares = torch.tensor([float(counts[k]) for k in range(self.num_classes)])
+        return lambda targets: {"shares": shares}
 
     def score(self, answers: Sequence[Tensors], targets: Sequence[Tensors]) -> Record:
         shares = torch.stack([each["shares"] for each in answers]).mean(0)
