@@ -185,7 +185,10 @@ def test_pictures_of_one_two_and_three_axes(tmp_path):
         ]
     ):
         swept = points(axes)
-        rows = [{"shown": ["J", "F"], "metrics": {"J": i, "F": 2.0 * i}} for i in range(len(swept))]
+        rows = [
+            {"shown": ["J", "F"], "unit": "%", "metrics": {"J": i, "F": 2.0 * i}}
+            for i in range(len(swept))
+        ]
         draw(tmp_path / f"{k}.png", axes, swept, rows)
         assert (tmp_path / f"{k}.png").stat().st_size > 1000
 

@@ -7,6 +7,7 @@ import json
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from vdit.config import load_config
 from vdit.memory import map_large_blocks
 from vdit.probing import sweeps
 from vdit.probing.label_propagation import run_label_propagation
+from vdit.probing.learned_config import learned_key
+from vdit.probing.learned_probe import BuildTask, run_learned_probes
 from vdit.probing.paper_tables import PaperRow, paper_rows
 from vdit.probing.propagation_config import LabelPropagationConfig, full_key
-from vdit.probing.results import RESULTS_FILE, Row, format_rows, read_rows
+from vdit.probing.results import RESULTS_FILE, Row, format_rows, format_value, read_rows
+from vdit.probing.tasks.classification import Classification, ClassificationConfig
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,52 @@ class Task:
         run: (configurations, output folder, device) -> a row each, None while shares of other
             processes are missing.
         full_key: (key of a change, content of the file) -> dotted key.
+        details: what is said of a single row beside its metrics.
     """
 
     schema: type[Any]
     run: Callable[[Sequence[Any], Path, str], list[Row] | None]
     full_key: Callable[[str, Mapping[str, Any]], str]
+    details: Callable[[Row], list[str]]
+
+
+def _learned(name: str, schema: type[Any], build: BuildTask) -> Task:
+    """Make the entry of a learned probe."""
+    return Task(
+        schema,
+        partial(run_learned_probes, name, build),
+        lambda key, content: learned_key(key),
+        _learned_details,
+    )
+
+
+def _propagation_details(row: Row) -> list[str]:
+    """Scores by motion."""
+    return [
+        f"{row['motion_metric']} where the truth moves {group['low']:.3f} to "
+        f"{group['high']:.3f} of its size a frame: {group['score']:.1f}"
+        for group in row["by_motion"]
+    ]
+
+
+def _learned_details(row: Row) -> list[str]:
+    """Chance, the control, and the spread over seeds."""
+    lines = [f"chance, without features: {_listed(row, row['chance'])}"]
+    if row["control"]:
+        lines.append(f"the head on random numbers: {_listed(row, row['control'])}")
+    errors = row["standard_errors"]
+    if len(row["seeds"]) > 1:
+        lines.append(f"standard error over {len(row['seeds'])} seeds: {_listed(row, errors)}")
+    lines.append(
+        f"{row['num_training_clips']} clips trained on, {row['steps']} steps of "
+        f"{row['seconds_per_step']:.3f} s, {row['head_parameters']} parameters"
+    )
+    return lines
+
+
+def _listed(row: Row, values: Mapping[str, float | None]) -> str:
+    found = ((name, values[name]) for name in row["shown"])
+    return ", ".join(f"{n} {'-' if v is None else format_value(v)}" for n, v in found)
 
 
 TASKS = {
@@ -44,7 +89,9 @@ TASKS = {
         LabelPropagationConfig,
         run_label_propagation,
         lambda key, content: full_key(key, list(content.get("sources") or {})),
+        _propagation_details,
     ),
+    "classification": _learned("classification", ClassificationConfig, Classification.build),
 }
 
 
@@ -76,7 +123,7 @@ def run(arguments: Namespace) -> None:
     if arguments.json:
         print(json.dumps({"rows": rows, "files": [str(path) for path in files]}))
     else:
-        print(_report(rows, swept))
+        print(_report(task, rows, swept))
         for path in files:
             print(path)
 
@@ -137,8 +184,8 @@ def _print_table(config: Any, output: Path, as_json: bool) -> None:
     print(format_rows(ours, theirs, list(metrics)))
 
 
-def _report(rows: Sequence[Row], swept: Sequence[sweeps.Values]) -> str:
-    """Our rows, the papers', and for a single row scores by motion and the cost.
+def _report(task: Task, rows: Sequence[Row], swept: Sequence[sweeps.Values]) -> str:
+    """Our rows, the papers', and for a single row the details of its task and the cost.
 
     Rows of a sweep that would look the same are told apart by what was swept.
     """
@@ -158,11 +205,8 @@ def _report(rows: Sequence[Row], swept: Sequence[sweeps.Values]) -> str:
     named = [row | {"label": label} for row, label in zip(rows, labels, strict=True)]
     lines.append(format_rows(named, theirs, first["shown"]))
     if len(rows) == 1:
-        lines += [
-            f"{first['motion_metric']} where the truth moves {group['low']:.3f} to "
-            f"{group['high']:.3f} of its size a frame: {group['score']:.1f}"
-            for group in first["by_motion"]
-        ]
+        lines += task.details(first)
         peak = first["peak_memory_bytes"] / 1e9
-        lines.append(f"{first['seconds_per_frame']:.3f} s a frame, peak memory {peak:.2f} GB")
+        if first["seconds_per_frame"] is not None:
+            lines.append(f"{first['seconds_per_frame']:.3f} s a frame, peak memory {peak:.2f} GB")
     return "\n".join(lines)

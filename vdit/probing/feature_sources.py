@@ -180,17 +180,21 @@ class Backbones:
             )
         return backbone
 
-    def network(self, source: FeatureSource) -> Backbone:
+    def network(self, source: FeatureSource, is_new: bool = False) -> Backbone:
         """Give the network of a source.
+
+        Args:
+            source: names it.
+            is_new: build one that nobody else has, whose weights may change.
 
         Raises:
             ValueError: it is unknown, its weights cannot be loaded, or it has no such block.
         """
         facts = [source.backbone, source.path, source.dtype, source.options, source.random_weights]
         key = json.dumps(facts)
-        if key not in self._built:
+        if not is_new and key not in self._built:
             self._built[key] = self._make(source).to(self.device)
-        backbone = self._built[key]
+        backbone = self._make(source) if is_new else self._built[key]
         backbone.check_blocks([source.block])
         return backbone
 

@@ -154,6 +154,7 @@ class PropagationRun:
             "num_objects": sum(record["num_objects"] for record in records),
             "num_frames": frames,
             "shown": list(self.truth.main_metrics),
+            "unit": "%",
             "metrics": {
                 name: None if math.isnan(value) else value  # JSON has no NaN
                 for name, value in self.truth.summarize(records).items()

@@ -40,11 +40,13 @@ class ProbeTask(Protocol):
 
     Attributes:
         metrics: those that tables show, the main one first -> whether more is better.
+        unit: of the main metric, for the axes of charts: "%", "m", "".
         is_pooled: the head sees no more than the mean of a clip's features; then only that is kept,
             as features [1, C, 1, 1].
     """
 
     metrics: Mapping[str, bool]
+    unit: str
 
     @property
     def is_pooled(self) -> bool: ...

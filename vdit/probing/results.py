@@ -75,7 +75,17 @@ def format_rows(
 
 def _cells(values: Mapping[str, float | None], metrics: Sequence[str]) -> list[str]:
     found = [values.get(name) for name in metrics]
-    return ["-" if value is None else f"{value:.1f}" for value in found]
+    return ["-" if value is None else format_value(value) for value in found]
+
+
+def format_value(value: float) -> str:
+    """Write a metric: percents to a tenth, small numbers such as metres to a thousandth.
+
+    >>> format_value(63.52), format_value(4.301), format_value(-0.0731)
+    ('63.5', '4.30', '-0.073')
+    """
+    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:.{digits}f}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:

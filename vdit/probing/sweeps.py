@@ -116,6 +116,7 @@ def draw(
         rows: of the points.
     """
     shown: Sequence[str] = rows[0]["shown"]
+    unit = rows[0]["unit"]
     heights = [
         {m: math.nan if row["metrics"][m] is None else row["metrics"][m] for m in shown}
         for row in rows
@@ -128,7 +129,7 @@ def draw(
             ]
             for metric in shown
         }
-        save_lines(path, series, xlabel=name, ylabel="%")
+        save_lines(path, series, xlabel=name, ylabel=unit)
     elif len(axes) == 2:
         first, second = axes
         values = np.array([height[shown[0]] for height in heights])
@@ -138,14 +139,14 @@ def draw(
             rows=[_text(value) for value in first.values],
             columns=[_text(value) for value in second.values],
             xlabel=second.name,
-            ylabel=f"{first.name} ({shown[0]}, %)",
+            ylabel=f"{first.name} ({', '.join(filter(None, (shown[0], unit)))})",
         )
     else:
         groups = {
             ", ".join(map(_text, point.values())): height
             for point, height in zip(swept, heights, strict=True)
         }
-        save_bars(path, groups, ylabel="%")
+        save_bars(path, groups, ylabel=unit)
 
 
 def _text(value: Any) -> str:

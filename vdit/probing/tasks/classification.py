@@ -68,6 +68,7 @@ class Classification:
     """
 
     metrics: Mapping[str, bool] = {"top1": True, "top5": True}
+    unit = "%"
 
     def __init__(self, head: ClassificationHead, view: ViewOptions, num_classes: int) -> None:
         self.head, self.view, self.num_classes = head, view, num_classes

@@ -1,0 +1,268 @@
+"""Learned probes: rows, folds, what is computed once, what is resumed, shares of processes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from vdit.datasets import probe_datasets
+from vdit.datasets.checking import Benchmark
+from vdit.datasets.truth_videos import ClassifiedVideo
+from vdit.datasets.videos import VideoDataset
+from vdit.models.backbones.base import Backbone, BlockInfo, Encoded
+from vdit.probing.clip_views import ViewOptions
+from vdit.probing.feature_sources import Backbones, FeatureSource
+from vdit.probing.learned_config import Fold, LearnedData, learned_key
+from vdit.probing.learned_probe import run_learned_probes
+from vdit.probing.results import read_rows
+from vdit.probing.tasks.classification import Classification, ClassificationConfig
+from vdit.training.run_config import RunConfig
+
+CLASSES = ("red", "green", "blue")
+T, SIZE = 4, 16
+
+
+@dataclass(frozen=True)
+class Tinted:
+    """Frames of one color under noise."""
+
+    label: int
+    seed: int
+    names: tuple[str, ...] = tuple("abcde")
+
+    def size(self):
+        return SIZE, SIZE
+
+    def read(self, indices):
+        rng = np.random.default_rng(self.seed)
+        frames = rng.integers(0, 150, (len(self.names), SIZE, SIZE, 3))
+        frames[..., self.label] += 60
+        return frames[list(indices)].astype(np.uint8)
+
+
+def read_tinted(root, split, count=12):
+    first = 1000 * sum(map(ord, split))
+    videos = tuple(
+        ClassifiedVideo("tinted", split, f"v{k}", Tinted(k % 3, first + k), k % 3)
+        for k in range(count)
+    )
+    return VideoDataset("tinted", split, videos, classes=CLASSES)
+
+
+class Colors(Backbone):
+    """Cells are mean colors plus noise; clips are counted."""
+
+    temporal = True
+    size_multiple = 4
+
+    def __init__(self, fail_after=None):
+        super().__init__()
+        self.blocks = {"fine": BlockInfo(3, 4), "coarse": BlockInfo(3, 8)}
+        self.num_passes, self.fail_after = 0, fail_after
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def encode(self, video):
+        return Encoded((video.shape[-2], video.shape[-1]), video)
+
+    def extract(self, video, *, blocks, timestep=None, noise=None, generator=None, **_):
+        if self.num_passes == self.fail_after:
+            raise KeyboardInterrupt
+        frames = video.latent_mean if isinstance(video, Encoded) else video
+        self.num_passes += len(frames)
+        if timestep is not None:
+            drawn = torch.randn_like(frames) if noise is None else noise(frames)
+            frames = frames + timestep * drawn
+        return {
+            name: self.scale
+            * functional.avg_pool2d(frames.flatten(0, 1), self.blocks[name].stride).unflatten(
+                0, frames.shape[:2]
+            )
+            for name in blocks
+        }
+
+
+@pytest.fixture(autouse=True)
+def tinted(monkeypatch):
+    benchmark = Benchmark("tinted", ("a", "b"), lambda root, split: root, read_tinted, ("here",))
+    monkeypatch.setitem(probe_datasets.PROBE_DATASETS, "tinted", benchmark)
+
+
+@pytest.fixture
+def colors():
+    return Colors()
+
+
+@pytest.fixture
+def backbones(colors):
+    return Backbones(build=lambda *_, **__: colors)
+
+
+RUN = RunConfig(
+    steps=60, batch=6, rate=0.1, warmup=5, average=None, workers=0, decay=0.0, save_every=7
+)
+CONFIG = ClassificationConfig(
+    data=LearnedData("tinted", ".", [Fold("a", "b")]),
+    view=ViewOptions(num_frames=T),
+    source=FeatureSource("colors", "fine", timestep=0.05),
+    run=RUN,
+)
+
+
+def run(configs, folder, backbones):
+    return run_learned_probes(
+        "classification", Classification.build, configs, folder, backbones=backbones
+    )
+
+
+# ---- rows --------------------------------------------------------------------------------------
+
+
+def test_a_row_tells_scores_beside_chance_and_control(backbones, tmp_path):
+    config = replace(CONFIG, seeds=[0, 1, 2], control_steps=20)
+    (row,) = run([config], tmp_path, backbones)
+    assert row["metrics"]["top1"] == 100
+    assert row["chance"]["top1"] == pytest.approx(100 / 3)
+    assert row["control"]["top1"] < 75  # of 12 videos; chance is 4
+    assert row["standard_errors"]["top1"] == 0
+    assert (row["num_videos"], row["num_training_clips"], row["num_frames"]) == (12, 12, 24 * T)
+    assert row["head_parameters"] == 3 * 3 + 3
+    assert "noise of a clip is the same" in row["note"]
+    assert read_rows(tmp_path / "results.jsonl") == [row]
+    assert not any((tmp_path / "features").iterdir())
+
+
+def test_the_spread_over_seeds_is_that_of_the_mean(backbones, tmp_path):
+    config = replace(CONFIG, seeds=[0, 1, 2], run=replace(RUN, steps=3, rate=0.01, warmup=1))
+    (row,) = run([config], tmp_path, backbones)
+    found = [each["top1"] for each in row["seeds"]]
+    assert len(set(found)) > 1
+    assert row["metrics"]["top1"] == pytest.approx(np.mean(found))
+    assert row["standard_errors"]["top1"] == pytest.approx(np.std(found, ddof=1) / math.sqrt(3))
+
+
+def test_a_configuration_makes_its_row_again(backbones, tmp_path):
+    (row,) = run([CONFIG], tmp_path / "one", backbones)
+    (again,) = run([CONFIG], tmp_path / "two", backbones)
+    assert again["metrics"] == row["metrics"]
+    heads = [
+        tmp_path / name / f"tinted-classification-{row['run']}" / "fold0-seed0/head.safetensors"
+        for name in ("one", "two")
+    ]
+    assert heads[0].read_bytes() == heads[1].read_bytes()
+
+
+def test_folds_are_averaged(backbones, tmp_path):
+    data = replace(CONFIG.data, folds=[Fold("a", "b"), Fold("b", "a")])
+    run_of = replace(RUN, steps=3, rate=0.01)
+    (both,) = run([replace(CONFIG, data=data, run=run_of)], tmp_path, backbones)
+    single = [
+        run([replace(CONFIG, data=replace(data, folds=[fold]), run=run_of)], tmp_path, backbones)
+        for fold in data.folds
+    ]
+    expected = np.mean([row["metrics"]["top1"] for (row,) in single])
+    assert both["metrics"]["top1"] == pytest.approx(expected)
+    assert both["split"] == "b+a"
+
+
+def test_leave_one_out_never_trains_on_what_it_tests(backbones, tmp_path):
+    data = LearnedData("tinted", ".", [Fold(test="a")], leave_one_out=True, options={"count": 6})
+    (row,) = run([replace(CONFIG, data=data)], tmp_path, backbones)
+    assert row["metrics"]["top1"] > 60
+    assert (row["num_videos"], row["num_training_clips"]) == (6, 5)
+    folders = list(tmp_path.glob("tinted-classification-*/fold*-seed0"))
+    assert len(folders) == 6
+    # with one video left out, the most frequent class is another one
+    assert row["chance"]["top1"] == 0
+
+
+def test_features_may_be_computed_in_every_step(backbones, colors, tmp_path):
+    features = replace(CONFIG.features, cached=False)
+    (row,) = run([replace(CONFIG, features=features)], tmp_path, backbones)
+    assert row["metrics"]["top1"] == 100
+    assert colors.num_passes > RUN.steps * RUN.batch
+
+
+# ---- what is computed once ---------------------------------------------------------------------
+
+
+def sweep():
+    return [
+        replace(CONFIG, source=replace(CONFIG.source, timestep=t, block=block))
+        for t in (None, 0.05, 0.1)
+        for block in ("fine", "coarse")
+    ]
+
+
+def test_a_sweep_computes_each_feature_once(backbones, colors, tmp_path):
+    rows = run(sweep(), tmp_path, backbones)
+    assert len(rows) == 6
+    assert colors.num_passes == 3 * 24  # noise levels x clips; both blocks are of one pass
+
+
+def test_a_killed_sweep_computes_nothing_again(tmp_path):
+    colors = Colors(fail_after=40)
+    backbones = Backbones(build=lambda *_, **__: colors)
+    with pytest.raises(KeyboardInterrupt):
+        run(sweep(), tmp_path, backbones)
+    colors.fail_after = None
+    run(sweep(), tmp_path, backbones)
+    assert colors.num_passes == 3 * 24
+
+
+def test_a_finished_row_is_not_computed_again(backbones, colors, tmp_path):
+    (row,) = run([CONFIG], tmp_path, backbones)
+    before = colors.num_passes
+    assert run([CONFIG], tmp_path, backbones) == [row]
+    assert colors.num_passes == before
+    assert len(read_rows(tmp_path / "results.jsonl")) == 1
+
+
+def test_a_head_goes_on_from_its_checkpoint(backbones, tmp_path, monkeypatch):
+    (whole,) = run([CONFIG], tmp_path / "whole", backbones)
+    asked = []
+
+    def fail(self, head, features, targets, losses=Classification.losses):
+        asked.append(len(features))
+        if len(asked) == 20:
+            raise KeyboardInterrupt
+        return losses(self, head, features, targets)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classification, "losses", fail)
+        with pytest.raises(KeyboardInterrupt):
+            run([CONFIG], tmp_path / "cut", backbones)
+    (row,) = run([CONFIG], tmp_path / "cut", backbones)
+    assert row["metrics"] == whole["metrics"]
+    name = f"tinted-classification-{row['run']}/fold0-seed0"
+    heads = [(tmp_path / each / name / "head.safetensors") for each in ("whole", "cut")]
+    assert heads[0].read_bytes() == heads[1].read_bytes()
+    lines = (tmp_path / "cut" / name / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == RUN.steps
+
+
+# ---- mistakes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"data": replace(CONFIG.data, dataset="none")}, "expected data.dataset among"),
+        ({"data": replace(CONFIG.data, folds=[])}, "at least one fold"),
+        ({"data": replace(CONFIG.data, options={"size": 3})}, "data.options do not fit tinted"),
+        ({"source": replace(CONFIG.source, block="none")}, "expected blocks among fine, coarse"),
+    ],
+)
+def test_mistakes_are_sentences(change, sentence, backbones, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
+        run([replace(CONFIG, **change)], tmp_path, backbones)
+
+
+def test_short_keys():
+    assert learned_key("block") == "source.block"
+    assert learned_key("view.num_frames") == "view.num_frames"

@@ -1,0 +1,145 @@
+"""One head of a learned probe: trained on a fold with a seed, then scored; resumable."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vdit.atomic import replace_when_complete
+from vdit.finetuning import prepare_finetuning
+from vdit.probing.clip_features import (
+    ClipFrames,
+    KeptFeatures,
+    RandomFeatures,
+    shape_of,
+)
+from vdit.probing.feature_sources import Backbones
+from vdit.probing.learned_config import LearnedProbeConfig
+from vdit.probing.learned_folds import FoldExamples
+from vdit.probing.live_features import LiveFeatures
+from vdit.probing.probe_stage import Inputs, ProbeStage
+from vdit.probing.probe_task import FeatureShape, ProbeTask
+from vdit.training.distributed import Processes
+from vdit.training.engine import CHECKPOINT, Trainer
+from vdit.training.run_config import RunConfig
+
+SCORES_FILE = "scores.json"
+
+Scores = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class HeadTraining:
+    """How heads of one configuration are trained.
+
+    Attributes:
+        config: of the probe.
+        task: of the probe.
+        kept: features that were computed before, where the configuration keeps them.
+        backbones: builds the networks.
+        processes: that share the batches.
+    """
+
+    config: LearnedProbeConfig
+    task: ProbeTask
+    kept: KeptFeatures
+    backbones: Backbones
+    processes: Processes
+
+    def scores(self, fold: FoldExamples, seed: int, folder: Path) -> Scores:
+        """Train a head and score it; what was done before is kept.
+
+        Args:
+            fold: the clips.
+            seed: of the head and its batches.
+            folder: gets the checkpoint, metrics, `head.safetensors` and, at the end, `scores.json`.
+
+        Raises:
+            ValueError: a loss or a gradient is not finite, or features cannot be read.
+        """
+        run = replace(self.config.run, seed=seed)
+        return self._once(folder, lambda: self._train(self._stage(fold, seed, folder), run, fold))
+
+    def control(self, fold: FoldExamples, folder: Path) -> Scores:
+        """Train the head on random numbers: `scores` of it should be those of chance."""
+        steps, seed = self.config.control_steps, self.config.seeds[0]
+        warmup = min(self.config.run.warmup, steps // 10)
+        run = replace(self.config.run, seed=seed, steps=steps, epochs=None, warmup=warmup)
+
+        def train() -> Scores:
+            inputs = RandomFeatures(self._shape(fold, self._live()), seed)
+            torch.manual_seed(seed)
+            head = self.task.build_head(inputs.shape)
+            stage = ProbeStage(self.task, head, inputs, fold.train, None, folder)
+            return self._train(stage, run, fold)
+
+        return self._once(folder, train)
+
+    def _once(self, folder: Path, train: Callable[[], Scores]) -> Scores:
+        """Read the scores of an earlier run, or train and write them."""
+        path = folder / SCORES_FILE
+        if path.is_file():
+            return json.loads(path.read_text())
+        scores = train()
+        if self.processes.is_first:
+            with replace_when_complete(path) as partial:
+                partial.write_text(json.dumps(scores) + "\n")
+        return scores
+
+    def _stage(self, fold: FoldExamples, seed: int, folder: Path) -> ProbeStage:
+        live = self._live()
+        shape = self._shape(fold, live)
+        inputs: Inputs = self.kept if live is None else self._frames(live)
+        torch.manual_seed(seed)
+        head = self.task.build_head(shape)
+        return ProbeStage(self.task, head, inputs, fold.train, live, folder)
+
+    def _live(self) -> LiveFeatures | None:
+        """Prepare a backbone that computes features in every step, if one has to."""
+        if self.config.features.cached:
+            return None
+        learns = self.config.finetuning.mode != "frozen"
+        backbone = self.backbones.network(self.config.source, is_new=learns)
+        if learns:
+            prepare_finetuning(backbone, self.config.finetuning)
+        return LiveFeatures(backbone, self.config.source)
+
+    def _frames(self, live: LiveFeatures) -> ClipFrames:
+        return ClipFrames(self.config.source, live.backbone.size_multiple)
+
+    def _shape(self, fold: FoldExamples, live: LiveFeatures | None) -> FeatureShape:
+        """Look at the features of one clip."""
+        if live is None:
+            return shape_of(self.kept.read(fold.train[0]))
+        live.to(self.processes.device)
+        inputs = self._frames(live).read(fold.train[0])[None].to(self.processes.device)
+        with torch.no_grad():
+            return shape_of(live(inputs))
+
+    def _train(self, stage: ProbeStage, run: RunConfig, fold: FoldExamples) -> Scores:
+        """Train to the end and score the videos of the test, shared out over the processes."""
+        trainer = Trainer(stage, run, stage.folder, self.processes)
+        if (stage.folder / CHECKPOINT).is_file():
+            trainer.resume()
+        first_step, begin = trainer.step, time.perf_counter()
+        try:
+            is_complete = trainer.run()
+        except FloatingPointError as error:
+            raise ValueError(str(error)) from error
+        if not is_complete:
+            raise KeyboardInterrupt  # a SIGTERM; the next run resumes
+        seconds = (time.perf_counter() - begin) / max(trainer.step - first_step, 1)
+        mine = fold.test[self.processes.rank :: self.processes.world_size]
+        shares = self.processes.gather([stage.score(views) for views in mine])
+        return {
+            "metrics": self.task.summarize([record for share in shares for record in share]),
+            "steps": trainer.portions.steps,
+            "seconds_per_step": round(seconds, 5),
+            "head_parameters": sum(each.numel() for each in stage.head.parameters()),
+        }

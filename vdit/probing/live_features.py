@@ -1,0 +1,60 @@
+"""Features computed in every step: of a backbone that learns, or to draw new noise each time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vdit.models.backbones.base import Backbone
+from vdit.probing.feature_sources import FeatureSource
+
+
+class LiveFeatures(nn.Module):
+    """One block of a backbone as a module.
+
+    Every clip is one pass, so that it has to be of a length that the backbone takes; an ensemble is
+    not averaged, as every step draws new noise.
+
+    Args:
+        backbone: frozen, or with weights that learn.
+        source: block, noise level and conditions.
+
+    Raises:
+        ValueError: the source asks for an ensemble or for overlapping clips.
+    """
+
+    def __init__(self, backbone: Backbone, source: FeatureSource) -> None:
+        super().__init__()
+        if source.ensemble != 1 or source.overlap or source.clip_length is not None:
+            raise ValueError(
+                "expected ensemble=1, overlap=0 and no clip_length with features.cached=false, as "
+                "a clip is one pass; set view.num_frames"
+            )
+        self.backbone, self.source = backbone, source
+        self._text: Tensor | None = None
+        if source.text is not None:
+            with torch.no_grad():
+                self._text = backbone.encode_text([source.text])  # type: ignore[operator]
+
+    def forward(self, video: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Compute features.
+
+        Args:
+            video: [B, T, 3, H, W] in 0..1.
+            generator: of the noise; None = torch's own.
+
+        Returns:
+            [B, T', C, h, w] float32; with gradients where the backbone learns.
+        """
+        source, B = self.source, len(video)
+        text = None if self._text is None else self._text.to(video.device).expand(B, -1, -1)
+        with torch.set_grad_enabled(bool(self.backbone.learning) and torch.is_grad_enabled()):
+            found = self.backbone.extract(
+                video,
+                blocks=(source.block,),
+                timestep=source.timestep,
+                text=text,
+                image=video[:, 0] if source.image == "first" else None,
+                generator=generator,
+            )
+        return found[source.block].float()
