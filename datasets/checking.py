@@ -12,7 +12,7 @@ from vdit.datasets.labelled_videos import VOID, KeypointVideo, LabelledVideo
 from vdit.datasets.referring import FrameSource, MaskSource, ReferringDataset, ReferringSample
 from vdit.datasets.videos import Video, VideoDataset
 
-__all__ = ["Benchmark", "CheckReport", "SplitReport", "check", "note_unlisted_objects"]
+__all__ = ["Benchmark", "CheckReport", "SplitReport", "check", "note_unlisted_objects", "say_where"]
 
 
 Dataset_co = TypeVar("Dataset_co", bound=ReferringDataset | VideoDataset[Any], covariant=True)
@@ -27,7 +27,7 @@ class Benchmark(Generic[Dataset_co]):
         splits: their names.
         list_path: from root and split to the file that lists its sentences or videos.
         read: from root and split to its samples or videos.
-        published: pages of the owners.
+        published: pages of the owners; none of what is rendered here.
         counts: split -> release -> (videos, expressions) as published, or (videos, frames) where
             there are no expressions; None where unknown.
         inspect: looks at what only this data set has; returns notes.
@@ -105,8 +105,8 @@ def check(benchmark: Benchmark, root: Path, split: str | None = None) -> CheckRe
     root = Path(root)
     if not root.is_dir():
         raise ValueError(
-            f"{root} is not a folder, expected the root of {benchmark.name}; it is published at "
-            f"{' and '.join(benchmark.published)}"
+            f"{root} is not a folder, expected the root of {benchmark.name}"
+            f"{say_where(benchmark.published)}"
         )
     if split is not None and split not in benchmark.splits:
         raise ValueError(
@@ -118,6 +118,11 @@ def check(benchmark: Benchmark, root: Path, split: str | None = None) -> CheckRe
     absent = [name for name in benchmark.splits if name not in present and name not in wanted]
     reports = {name: _check_split(benchmark, root, name) for name in wanted}
     return CheckReport(benchmark.name, root, benchmark.published, reports, absent)
+
+
+def say_where(published: tuple[str, ...]) -> str:
+    """Tell in half a sentence where a data set comes from; nothing for one that is rendered."""
+    return f"; it is published at {' and '.join(published)}" if published else ""
 
 
 def note_unlisted_objects(
@@ -219,14 +224,14 @@ def _check_videos(dataset: VideoDataset[Any], report: SplitReport, findings: Fin
         report.frames += _count_frames(video)
         if isinstance(video, LabelledVideo):
             report.labelled += len(video.labelled)
-            _check_labels(video, findings)
+            _check_labels(video, bool(dataset.classes), findings)
         elif isinstance(video, KeypointVideo):
             report.labelled += _check_keypoints(video, findings)
         else:
             report.labelled += video.inspect_truth(findings)
 
 
-def _check_labels(video: LabelledVideo, findings: Findings) -> None:
+def _check_labels(video: LabelledVideo, are_classes: bool, findings: Findings) -> None:
     """Look at the headers of all labels of a video, and decode the first ones if all are well."""
     if not video.labelled:
         findings.add("videos have no labels", video.name)
@@ -240,7 +245,7 @@ def _check_labels(video: LabelledVideo, findings: Findings) -> None:
     except ValueError as error:
         findings.add("masks cannot be read as pictures", error)
         return
-    if not ((labels > 0) & (labels < VOID)).any():
+    if not are_classes and not ((labels > 0) & (labels < VOID)).any():
         findings.add("first labels show no object", video.name)
 
 

@@ -7,7 +7,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from vdit.datasets.checking import CheckReport, SplitReport, check
+from vdit.datasets.checking import CheckReport, SplitReport, check, say_where
 from vdit.datasets.probe_datasets import PROBE_DATASETS
 from vdit.datasets.referring_datasets import REFERRING_DATASETS
 from vdit.datasets.video_datasets import VIDEO_DATASETS
@@ -32,8 +32,7 @@ def run(arguments: Namespace) -> None:
             else f"no list of {', '.join(report.absent)}"
         )
         raise ValueError(
-            f"{report.root} is not a whole {report.dataset}: {what}; it is published at "
-            f"{' and '.join(report.published)}"
+            f"{report.root} is not a whole {report.dataset}: {what}{say_where(report.published)}"
         )
 
 
