@@ -15,7 +15,25 @@ from vdit.datasets.synthetic.recipe_parts import (
     draw_object,
     suitable_programs,
 )
-from vdit.datasets.synthetic.staging import Stage, random_solid
+from vdit.datasets.synthetic.scene import Motion
+from vdit.datasets.synthetic.staging import FAR, Stage, random_solid
+
+_PAIRS = (
+    ("move left", "move right"),
+    ("approach", "recede"),
+    ("grow", "shrink"),
+    ("turn clockwise", "turn counterclockwise"),
+)
+OPPOSITES = dict(_PAIRS) | {second: first for first, second in _PAIRS}
+"""What each action of `motion_order` becomes when time runs backwards."""
+
+_CAMERA_MOTIONS = {
+    "pan": (2.0, 12.0),
+    "truck": (0.3, 1.5),
+    "dolly": (0.3, 1.5),
+    "orbit": (6.0, 26.0),
+}
+"""Smallest and largest amount, see `CameraPath`."""
 
 
 def motion_type(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
@@ -30,6 +48,49 @@ def motion_type(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
     else:
         stage.add(spec, [action])
     return stage, action
+
+
+def motion_order(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
+    """One object that moves one way or the other, before a camera that stands still.
+
+    The way is not that which the object faces: a car drives backwards in half of the clips. Turns
+    are named as seen from above.
+    """
+    stage = Stage(rng, aspect, draw_camera(rng, still=1.0))
+    movers = [name for name, each in CATEGORIES.items() if each.moves and each.yaws]
+    spec = random_solid(rng, str(rng.choice(movers)), plain=0.3)
+    action = str(rng.choice(list(OPPOSITES)))
+    start = end = stage.spot(0.5)
+    program, amount = "straight", 0.0
+    if action in ("move left", "move right"):
+        way = 1 if action == "move right" else -1
+        reach = way * stage.half_width(start[1]) * rng.uniform(0.45, 0.75, 2)
+        start, end = (float(-reach[0]), start[1]), (float(reach[1]), start[1])
+    elif action in ("approach", "recede"):
+        near = stage.nearest() + float(rng.uniform(0, 0.5))
+        x = float(rng.uniform(-0.4, 0.4)) * stage.half_width(near)
+        start, end = (x, float(rng.uniform(2, FAR))), (x, near)
+        if action == "recede":
+            start, end = end, start
+    elif action in ("grow", "shrink"):
+        program, amount = action, float(rng.uniform(1.7, 2.1))
+        amount = amount if action == "grow" else 1 / amount
+    else:
+        program, amount = "spin", float(rng.uniform(0.5, 1.0))
+        amount = amount if action == "turn counterclockwise" else -amount
+    stage.objects.append(stage.with_motion(spec, Motion(program, start, end, amount)))
+    return stage, action
+
+
+def camera(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
+    """A camera that moves by any amount, either way, among standing objects: pose."""
+    motion = str(rng.choice(list(_CAMERA_MOTIONS)))
+    amount = float(rng.choice([-1, 1]) * rng.uniform(*_CAMERA_MOTIONS[motion]))
+    path = replace(draw_camera(rng, still=1.0), motion=motion, amount=amount)
+    stage = Stage(rng, aspect, path)
+    for _ in range(int(rng.integers(4, 9))):
+        stage.add(draw_object(stage), STANDING)
+    return stage, ""
 
 
 def category(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:

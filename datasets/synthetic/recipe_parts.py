@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class Recipe:
         width: W in pixels unless asked otherwise.
         summary: one line on what it is for.
         share_of_blurred: clips with motion blur.
+        opposites: action -> what it is when time runs backwards. Where there are any, the seeds
+            2 k and 2 k + 1 give one scene, the second time backwards.
     """
 
     draw: Draw
@@ -38,6 +40,7 @@ class Recipe:
     width: int
     summary: str
     share_of_blurred: float = 0.0
+    opposites: Mapping[str, str] = field(default_factory=dict)
 
 
 def draw_camera(rng: np.random.Generator, still: float = 0.5) -> CameraPath:

@@ -11,7 +11,15 @@ from dataclasses import replace
 import numpy as np
 
 from vdit.datasets.synthetic.catalog import CATEGORIES
-from vdit.datasets.synthetic.probing_recipes import category, geometry, motion_type, tracking
+from vdit.datasets.synthetic.probing_recipes import (
+    OPPOSITES,
+    camera,
+    category,
+    geometry,
+    motion_order,
+    motion_type,
+    tracking,
+)
 from vdit.datasets.synthetic.recipe_parts import (
     MOVERS,
     STANDING,
@@ -56,7 +64,7 @@ def make_scene(
 
     Args:
         name: of a recipe.
-        seed: same seed, same scene.
+        seed: same seed, same scene; recipes with opposites draw one for two seeds.
         num_frames: T; None = the recipe's own.
         height: H in pixels; None = the recipe's own.
         width: W in pixels; None = the recipe's own.
@@ -75,7 +83,8 @@ def make_scene(
             f"expected seed >= 0, at least 1 frame and 16 pixels a side; got seed {seed}, "
             f"{T} frames of {H}x{W}"
         )
-    rng = np.random.default_rng((seed, sum(name.encode()), len(name)))
+    drawn, is_reversed = (seed // 2, bool(seed % 2)) if recipe.opposites else (seed, False)
+    rng = np.random.default_rng((drawn, sum(name.encode()), len(name)))
     stage, action = recipe.draw(rng, W / H)
     return Scene(
         objects=tuple(stage.objects),
@@ -87,9 +96,10 @@ def make_scene(
         width=W,
         blur=float(rng.choice([0.0, 0.0, 0.0, 0.5])),
         motion_blur=0.5 if rng.random() < recipe.share_of_blurred else 0.0,
-        seed=seed,
+        seed=drawn,
         recipe=name,
-        action=action,
+        action=recipe.opposites[action] if is_reversed else action,
+        is_reversed=is_reversed,
     )
 
 
@@ -204,6 +214,15 @@ RECIPES: dict[str, Recipe] = {
     "movi-e": Recipe(_movi_e, 24, 256, 256, "look-alike of MOVi-E: many objects, moving camera"),
     "mot": Recipe(_mot, 48, 192, 320, "one kind of object on crossing lanes", 0.5),
     "motion-type": Recipe(motion_type, 16, 128, 128, "one object, one labelled motion"),
+    "motion-order": Recipe(
+        motion_order,
+        16,
+        128,
+        128,
+        "motions in pairs that differ in time's direction alone",
+        opposites=OPPOSITES,
+    ),
+    "camera": Recipe(camera, 16, 128, 128, "a camera that moves by any amount: pose"),
     "category": Recipe(category, 16, 128, 128, "one object of any kind: what is it?"),
     "geometry": Recipe(geometry, 16, 128, 128, "moving camera, standing objects: depth, pose"),
     "tracking": Recipe(tracking, 24, 256, 256, "textured movers: points and boxes", 0.5),

@@ -137,6 +137,7 @@ class Scene:
         seed: of what the recipe drew.
         recipe: name of the recipe that made it.
         action: the clip's label for action recognition; "" = none.
+        is_reversed: time runs backwards, from u = 1 to u = 0; every frame stays as it is.
     """
 
     objects: tuple[ObjectSpec, ...]
@@ -151,10 +152,12 @@ class Scene:
     seed: int = 0
     recipe: str = ""
     action: str = ""
+    is_reversed: bool = False
 
     def times(self) -> list[float]:
         """Time u of every frame."""
-        return [t / max(self.num_frames - 1, 1) for t in range(self.num_frames)]
+        forwards = [t / max(self.num_frames - 1, 1) for t in range(self.num_frames)]
+        return forwards[::-1] if self.is_reversed else forwards
 
     def as_json(self) -> dict[str, Any]:
         """Give the scene as plain data, with the renderer's version."""
