@@ -59,6 +59,7 @@ def motion_order(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
     stage = Stage(rng, aspect, draw_camera(rng, still=1.0))
     movers = [name for name, each in CATEGORIES.items() if each.moves and each.yaws]
     spec = random_solid(rng, str(rng.choice(movers)), plain=0.3)
+    spec = replace(spec, size=float(rng.uniform(1.1, 1.5)))
     action = str(rng.choice(list(OPPOSITES)))
     start = end = stage.spot(0.5)
     program, amount = "straight", 0.0
@@ -74,6 +75,8 @@ def motion_order(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
             start, end = end, start
     elif action in ("grow", "shrink"):
         program, amount = action, float(rng.uniform(1.7, 2.1))
+        largest, smallest = 1.3 * spec.size, 1.3 * spec.size / amount
+        spec = replace(spec, size=smallest if action == "grow" else largest)
         amount = amount if action == "grow" else 1 / amount
     else:
         program, amount = "spin", float(rng.uniform(0.5, 1.0))
