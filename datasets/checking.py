@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from vdit.datasets.findings import Findings, Problem
 from vdit.datasets.labelled_videos import VOID, KeypointVideo, LabelledVideo
 from vdit.datasets.referring import FrameSource, MaskSource, ReferringDataset, ReferringSample
+from vdit.datasets.truth_videos import ClassifiedVideo
 from vdit.datasets.videos import Video, VideoDataset
 
 __all__ = ["Benchmark", "CheckReport", "SplitReport", "check", "note_unlisted_objects", "say_where"]
@@ -27,7 +28,7 @@ class Benchmark(Generic[Dataset_co]):
         splits: their names.
         list_path: from root and split to the file that lists its sentences or videos.
         read: from root and split to its samples or videos.
-        published: pages of the owners; none of what is rendered here.
+        published: pages of the owners; none of data of one's own.
         counts: split -> release -> (videos, expressions) as published, or (videos, frames) where
             there are no expressions; None where unknown.
         inspect: looks at what only this data set has; returns notes.
@@ -49,7 +50,7 @@ class SplitReport:
     Attributes:
         videos: that the list names.
         expressions: that the list names; None where a data set has none.
-        labelled: frames with labels or key points; None where a data set has expressions.
+        labelled: frames with truth; None where a data set has expressions or classes.
         frames: that the list names.
         frames_found: of these on disk.
         problems: kinds of problems; none if the split is whole.
@@ -229,6 +230,10 @@ def _check_videos(dataset: VideoDataset[Any], report: SplitReport, findings: Fin
             report.labelled += _check_keypoints(video, findings)
         else:
             report.labelled += video.inspect_truth(findings)
+    labels = [video.label for video in dataset if isinstance(video, ClassifiedVideo)]
+    if labels:
+        report.labelled = None
+        report.notes.append(f"{len(set(labels))} of {len(dataset.classes)} classes have videos")
 
 
 def _check_labels(video: LabelledVideo, are_classes: bool, findings: Findings) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vdit.datasets.findings import Findings
-from vdit.video import open_video
+from vdit.video import list_pictures, open_video
 
-__all__ = ["PictureFrames", "VideoFrames", "list_frame_names", "picture_header"]
+__all__ = ["FolderFrames", "PictureFrames", "VideoFrames", "list_frame_names", "picture_header"]
 
 _BROKEN_PICTURE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
@@ -139,6 +139,49 @@ class PictureFrames:
             if found != size:
                 findings.add("frames differ in size from the first one of their video", path)
         return num_found
+
+
+@dataclass(frozen=True)
+class FolderFrames:
+    """All pictures of one folder in the natural order of their names, listed at the first use."""
+
+    folder: Path
+
+    @cached_property
+    def _frames(self) -> PictureFrames:
+        pictures = list_pictures(self.folder)
+        suffixes = sorted({path.suffix for path in pictures})
+        if len(suffixes) > 1:
+            raise ValueError(
+                f"{self.folder} holds pictures of several kinds ({', '.join(suffixes)}), expected "
+                "one for the frames of a video; move the others"
+            )
+        return PictureFrames(self.folder, tuple(path.stem for path in pictures), suffixes[0])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the pictures without extension."""
+        return self._frames.names
+
+    def size(self) -> tuple[int, int]:
+        return self._frames.size()
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Decode frames; see `ReferringSample.frames`."""
+        return self._frames.read(indices)
+
+    def pictures(self, indices: Sequence[int]) -> list[Image.Image]:
+        """Decode frames; see `ReferringSample.pictures`."""
+        return self._frames.pictures(indices)
+
+    def inspect(self, findings: Findings) -> int:
+        """Read the headers of all frames."""
+        try:
+            frames = self._frames
+        except ValueError as error:
+            findings.add("folders hold no video", error)
+            return 0
+        return frames.inspect(findings)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,14 @@ from PIL import ExifTags, Image, ImageOps
 from vdit.video_reader import ContainerReader, VideoReader, composite_over_white
 from vdit.video_writer import VideoWriter
 
-__all__ = ["FOLDER_FPS", "PICTURE_SUFFIXES", "VideoReader", "VideoWriter", "open_video"]
+__all__ = [
+    "FOLDER_FPS",
+    "PICTURE_SUFFIXES",
+    "VideoReader",
+    "VideoWriter",
+    "list_pictures",
+    "open_video",
+]
 
 FOLDER_FPS = 24.0
 """Frames per second of a folder or a picture, which do not say."""
@@ -89,7 +96,7 @@ class _FolderReader(VideoReader):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._pictures = _list_pictures(path) if path.is_dir() else [path]
+        self._pictures = list_pictures(path) if path.is_dir() else [path]
         for position, picture in enumerate(self._pictures):
             height, width = _upright_size(picture)
             if position == 0:
@@ -181,7 +188,12 @@ class _AnimationReader(VideoReader):
         self._times, self._seconds = np.array(times), seconds
 
 
-def _list_pictures(folder: Path) -> list[Path]:
+def list_pictures(folder: Path) -> list[Path]:
+    """List the pictures of a folder in the natural order of their names.
+
+    Raises:
+        ValueError: the folder cannot be read, holds none, or two of one name.
+    """
     try:
         entries = list(folder.iterdir())
     except OSError as error:
