@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
+from scipy.io.matlab import MatReadError
 
 from vdit.datasets.annotation_files import read_text
 from vdit.datasets.checking import Benchmark
@@ -71,7 +72,7 @@ class JointPositions:
             positions = np.asarray(scipy.io.loadmat(self.path)["pos_img"], dtype=np.float64)
         except KeyError as error:
             raise ValueError(f"{self.path} has no pos_img; it is another file") from error
-        except (OSError, ValueError, TypeError, NotImplementedError) as error:
+        except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
             raise ValueError(f"{self.path} cannot be read ({error}); copy it again") from error
         if positions.ndim == 2:  # MATLAB drops a last axis of length 1
             positions = positions[..., None]

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from vdit.datasets.checking import Benchmark
+from vdit.datasets.class_folders import CLASS_FOLDERS
+from vdit.datasets.hmdb51 import HMDB51
+from vdit.datasets.imagenet import IMAGENET_1K
+from vdit.datasets.inaturalist import INATURALIST_2018
+from vdit.datasets.kinetics import KINETICS_400, KINETICS_700
+from vdit.datasets.places365 import PLACES365
 from vdit.datasets.rendered_videos import RENDERED_BENCHMARKS
+from vdit.datasets.something_something import SOMETHING_SOMETHING_V2
+from vdit.datasets.ucf101 import UCF101
 
 __all__ = ["PROBE_DATASETS"]
 
 PROBE_DATASETS: dict[str, Benchmark] = {
-    benchmark.name: benchmark for benchmark in (*RENDERED_BENCHMARKS,)
+    benchmark.name: benchmark
+    for benchmark in (
+        UCF101,
+        HMDB51,
+        CLASS_FOLDERS,
+        SOMETHING_SOMETHING_V2,
+        KINETICS_400,
+        KINETICS_700,
+        IMAGENET_1K,
+        PLACES365,
+        INATURALIST_2018,
+        *RENDERED_BENCHMARKS,
+    )
 }
 """Each gives its splits, its reader, a `VideoDataset`, and the pages of its owners."""

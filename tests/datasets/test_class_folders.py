@@ -37,7 +37,10 @@ def test_videos_pictures_and_folders_of_frames(tree):
     assert values_of(frames) == [10, 20, 100]
     assert picture.frame_names == ("one",)
     assert values_of(picture) == pytest.approx([77], abs=2)
-    assert listed(read_class_folders(tree, "val")) == [("jump/d.avi", "jump"), ("walk/c.MP4", "walk")]
+    assert listed(read_class_folders(tree, "val")) == [
+        ("jump/d.avi", "jump"),
+        ("walk/c.MP4", "walk"),
+    ]
 
 
 def test_a_tree_without_splits(tree):

@@ -88,6 +88,7 @@ def save(root, **arrays):
     [
         (lambda r: joint_path(r).unlink(), "does not exist"),
         (lambda r: joint_path(r).write_bytes(b"x" * 200), "cannot be read"),
+        (lambda r: joint_path(r).write_bytes(b""), "cannot be read"),
         (lambda r: save(r, pos_world=np.ones((2, 15, 4))), "has no pos_img"),
         (lambda r: save(r, pos_img=np.ones((15, 2, 4))), r"the shape \[15, 2, 4\], expected \[2"),
         (lambda r: save(r, pos_img=np.full((2, 15, 4), np.nan)), "are not finite"),

@@ -113,7 +113,7 @@ def test_mistakes(tree, tmp_path):
         read_ucf101(tree, "train")
     (tree / "ucfTrainTestlist/testlist03.txt").unlink()
     assert check(UCF101, tree).absent == ["test3"]
-    with pytest.raises(ValueError, match="not a folder.*published at https"):
+    with pytest.raises(ValueError, match=r"not a folder.*published at https"):
         check(UCF101, tmp_path / "nowhere")
 
 
