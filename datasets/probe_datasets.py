@@ -12,6 +12,10 @@ from vdit.datasets.places365 import PLACES365
 from vdit.datasets.rendered_videos import RENDERED_BENCHMARKS
 from vdit.datasets.something_something import SOMETHING_SOMETHING_V2
 from vdit.datasets.ucf101 import UCF101
+from vdit.datasets.cityscapes import CITYSCAPES
+from vdit.datasets.cityscapes_depth import CITYSCAPES_DEPTH
+from vdit.datasets.rendered_videos import RENDERED_BENCHMARKS
+from vdit.datasets.scannet_depth import SCANNET_DEPTH
 
 __all__ = ["PROBE_DATASETS"]
 
@@ -29,5 +33,6 @@ PROBE_DATASETS: dict[str, Benchmark] = {
         INATURALIST_2018,
         *RENDERED_BENCHMARKS,
     )
+    for benchmark in (CITYSCAPES, CITYSCAPES_DEPTH, SCANNET_DEPTH, *RENDERED_BENCHMARKS)
 }
 """Each gives its splits, its reader, a `VideoDataset`, and the pages of its owners."""

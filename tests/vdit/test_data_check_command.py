@@ -22,6 +22,7 @@ VIDEO_LAYOUTS = {  # layout -> recipe, data set, split
     "davis-2016": ("referring", "davis-2016", "val"),
     "jhmdb": ("referring", "jhmdb-keypoints", "test"),
     "youtube-vos": ("identical", "youtube-similar", "train"),
+    "scannet": ("geometry", "scannet-depth", "val"),
 }
 
 

@@ -28,6 +28,7 @@ def write_cityscapes(
     city: str = "renderburg",
     label_ids: Mapping[str, int] | None = None,
     baseline_m: float = _BASELINE_M,
+    labelled: int = _LABELLED,
 ) -> None:
     """Write one split of a tree like Cityscapes, with <stem> = <split>/<city>/<city>_%06d_%06d.
 
@@ -39,7 +40,7 @@ def write_cityscapes(
         camera/<stem>_camera.json
 
     The first number of a name counts the clips, the second their frames; clips are cut after 30
-    frames, and of a clip of less than 20 the last frame is labelled. The ground is road, the sky
+    frames, and of a clip that is too short the last frame is labelled. The ground is road, the sky
     sky, what else is behind the objects a building. Objects k of one label are instances 1000 *
     label + k. A disparity p > 0 means (p - 1) / 256 pixels, which is baseline * fx / depth; 0 = no
     measurement, as in the sky.
@@ -52,6 +53,7 @@ def write_cityscapes(
         label_ids: labelIds (not trainIds) of categories; each other category always gets the same
             of the eight evaluated things.
         baseline_m: distance of the two cameras in metres.
+        labelled: position of the labelled frame, 19 in the real snippets of 30 frames.
 
     Raises:
         ValueError: no clip, or a city with _.
@@ -64,7 +66,7 @@ def write_cityscapes(
         stems = [f"{split}/{city}/{city}_{sequence:06d}_{t:06d}" for t in range(len(frames))]
         for stem, frame in zip(stems, frames, strict=True):
             write_png(root / "leftImg8bit_sequence" / f"{stem}_leftImg8bit.png", frame)
-        t = min(_LABELLED, len(frames) - 1)
+        t = min(labelled, len(frames) - 1)
         labels, instances = _label_frame(clip, t, label_ids or {})
         write_png(root / "leftImg8bit" / f"{stems[t]}_leftImg8bit.png", frames[t])
         write_png(root / "gtFine" / f"{stems[t]}_gtFine_labelIds.png", labels)

@@ -25,6 +25,7 @@ from vdit.datasets.synthetic.writers.native import write_native
 from vdit.datasets.synthetic.writers.records import NamedClips
 from vdit.datasets.synthetic.writers.ref_youtube_vos import write_ref_youtube_vos, write_youtube_vos
 from vdit.datasets.synthetic.writers.refcoco import write_refcoco
+from vdit.datasets.synthetic.writers.scannet import write_scannet
 
 Write = Callable[[NamedClips, Path, str], None]
 
@@ -58,6 +59,7 @@ LAYOUTS: dict[str, Write] = {
     "movi-npy": write_movi_npy,
     "mot": write_mot,
     "cityscapes": write_cityscapes,
+    "scannet": write_scannet,
     "class-folders": write_class_folders,
 }
 """Each takes (name, clip) pairs, the root of the tree and the split."""
