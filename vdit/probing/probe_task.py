@@ -27,12 +27,15 @@ class FeatureShape:
         channels: C.
         height: h in cells.
         width: w in cells.
+        spans: half-open range of frames of the clip that each of the T' steps stands for; () =
+            every frame has its own.
     """
 
     steps: int
     channels: int
     height: int
     width: int
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 class ProbeTask(Protocol):
