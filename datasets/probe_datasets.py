@@ -16,6 +16,10 @@ from vdit.datasets.cityscapes import CITYSCAPES
 from vdit.datasets.cityscapes_depth import CITYSCAPES_DEPTH
 from vdit.datasets.rendered_videos import RENDERED_BENCHMARKS
 from vdit.datasets.scannet_depth import SCANNET_DEPTH
+from vdit.datasets.perception_test import PERCEPTION_TEST_BOXES, PERCEPTION_TEST_POINTS
+from vdit.datasets.rendered_videos import RENDERED_BENCHMARKS
+from vdit.datasets.tap_vid import TAP_VID_DAVIS, TAP_VID_KINETICS, TAP_VID_RGB_STACKING
+from vdit.datasets.waymo_boxes import WAYMO_BOXES
 
 __all__ = ["PROBE_DATASETS"]
 
@@ -34,5 +38,13 @@ PROBE_DATASETS: dict[str, Benchmark] = {
         *RENDERED_BENCHMARKS,
     )
     for benchmark in (CITYSCAPES, CITYSCAPES_DEPTH, SCANNET_DEPTH, *RENDERED_BENCHMARKS)
+        *RENDERED_BENCHMARKS,
+        TAP_VID_DAVIS,
+        TAP_VID_RGB_STACKING,
+        TAP_VID_KINETICS,
+        PERCEPTION_TEST_POINTS,
+        PERCEPTION_TEST_BOXES,
+        WAYMO_BOXES,
+    )
 }
 """Each gives its splits, its reader, a `VideoDataset`, and the pages of its owners."""
