@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from vdit.datasets.checking import Benchmark
+from vdit.datasets.cityscapes import CITYSCAPES
+from vdit.datasets.cityscapes_depth import CITYSCAPES_DEPTH
 from vdit.datasets.class_folders import CLASS_FOLDERS
 from vdit.datasets.hmdb51 import HMDB51
 from vdit.datasets.imagenet import IMAGENET_1K
 from vdit.datasets.inaturalist import INATURALIST_2018
 from vdit.datasets.kinetics import KINETICS_400, KINETICS_700
+from vdit.datasets.perception_test import PERCEPTION_TEST_BOXES, PERCEPTION_TEST_POINTS
 from vdit.datasets.places365 import PLACES365
-from vdit.datasets.rendered_videos import RENDERED_BENCHMARKS
-from vdit.datasets.something_something import SOMETHING_SOMETHING_V2
-from vdit.datasets.ucf101 import UCF101
-from vdit.datasets.cityscapes import CITYSCAPES
-from vdit.datasets.cityscapes_depth import CITYSCAPES_DEPTH
+from vdit.datasets.realestate10k import REALESTATE10K
 from vdit.datasets.rendered_videos import RENDERED_BENCHMARKS
 from vdit.datasets.scannet_depth import SCANNET_DEPTH
-from vdit.datasets.perception_test import PERCEPTION_TEST_BOXES, PERCEPTION_TEST_POINTS
-from vdit.datasets.rendered_videos import RENDERED_BENCHMARKS
+from vdit.datasets.something_something import SOMETHING_SOMETHING_V2
 from vdit.datasets.tap_vid import TAP_VID_DAVIS, TAP_VID_KINETICS, TAP_VID_RGB_STACKING
+from vdit.datasets.ucf101 import UCF101
 from vdit.datasets.waymo_boxes import WAYMO_BOXES
 
 __all__ = ["PROBE_DATASETS"]
@@ -36,15 +35,16 @@ PROBE_DATASETS: dict[str, Benchmark] = {
         PLACES365,
         INATURALIST_2018,
         *RENDERED_BENCHMARKS,
-    )
-    for benchmark in (CITYSCAPES, CITYSCAPES_DEPTH, SCANNET_DEPTH, *RENDERED_BENCHMARKS)
-        *RENDERED_BENCHMARKS,
+        CITYSCAPES,
+        CITYSCAPES_DEPTH,
+        SCANNET_DEPTH,
         TAP_VID_DAVIS,
         TAP_VID_RGB_STACKING,
         TAP_VID_KINETICS,
         PERCEPTION_TEST_POINTS,
         PERCEPTION_TEST_BOXES,
         WAYMO_BOXES,
+        REALESTATE10K,
     )
 }
 """Each gives its splits, its reader, a `VideoDataset`, and the pages of its owners."""

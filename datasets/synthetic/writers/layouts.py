@@ -22,6 +22,7 @@ from vdit.datasets.synthetic.writers.mevis import write_mevis
 from vdit.datasets.synthetic.writers.mot import write_mot
 from vdit.datasets.synthetic.writers.movi import write_movi_npy, write_movi_tfrecord
 from vdit.datasets.synthetic.writers.native import write_native
+from vdit.datasets.synthetic.writers.realestate10k import write_realestate10k
 from vdit.datasets.synthetic.writers.records import NamedClips
 from vdit.datasets.synthetic.writers.ref_youtube_vos import write_ref_youtube_vos, write_youtube_vos
 from vdit.datasets.synthetic.writers.refcoco import write_refcoco
@@ -60,6 +61,7 @@ LAYOUTS: dict[str, Write] = {
     "mot": write_mot,
     "cityscapes": write_cityscapes,
     "scannet": write_scannet,
+    "realestate10k": write_realestate10k,
     "class-folders": write_class_folders,
 }
 """Each takes (name, clip) pairs, the root of the tree and the split."""
