@@ -1,4 +1,4 @@
-"""Videos and pictures with what a learned probe has to tell: class, depth, camera, tracks.
+"""Videos and pictures with what a learned probe has to tell: class, instances, depth, and so on.
 
 A picture is a video of one frame. Positions in a frame are shares of its width and height, (0, 0)
 its upper left corner and (1, 1) its lower right one, so that they survive a change of size.
@@ -8,6 +8,7 @@ Axes: T frames, P points, N objects, H x W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,6 +26,8 @@ __all__ = [
     "ClassifiedVideo",
     "DepthSource",
     "DepthVideo",
+    "InstanceSource",
+    "InstanceVideo",
     "PointSource",
     "PointTrackVideo",
     "PointTruth",
@@ -52,6 +55,55 @@ class ClassifiedVideo(Video):
 
     def inspect_truth(self, findings: Findings) -> int:
         return 0  # the class is that of the list, which was read
+
+
+# ---- instances ---------------------------------------------------------------------------------
+
+
+class InstanceSource(Protocol):
+    """True instances in the frames of one video."""
+
+    def read_instances(self, indices: Sequence[int]) -> np.ndarray:
+        """Instances [T, H, W] uint8 of the frames at these positions, 0 the background."""
+
+
+@dataclass(frozen=True)
+class InstanceVideo(Video):
+    """A video and the instances in every frame; there may be none in some or all.
+
+    Attributes:
+        instance_source: where the instances come from.
+    """
+
+    instance_source: InstanceSource = field(repr=False)
+
+    def instances(self, indices: Sequence[int] | None = None) -> np.ndarray:
+        """Read which instance each pixel belongs to.
+
+        Args:
+            indices: positions in `frame_names`; None = all.
+
+        Returns:
+            [T, H, W] uint8, 0 the background, one number for one instance in all frames.
+
+        Raises:
+            ValueError: they are missing or damaged, or of another size than the frames.
+        """
+        positions = range(len(self.frame_names)) if indices is None else indices
+        found = self.instance_source.read_instances(positions)
+        if found.shape[1:] != self.size:
+            raise ValueError(
+                f"{self.name} has instances of {found.shape[2]}x{found.shape[1]}, but frames of "
+                f"{self.size[1]}x{self.size[0]}; take both from one release"
+            )
+        return found
+
+    def inspect_truth(self, findings: Findings) -> int:
+        try:
+            return len(self.instances())
+        except ValueError as error:
+            findings.add("instances cannot be read", error)
+            return 0
 
 
 # ---- depth -------------------------------------------------------------------------------------
