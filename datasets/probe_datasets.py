@@ -10,10 +10,10 @@ from vdit.datasets.hmdb51 import HMDB51
 from vdit.datasets.imagenet import IMAGENET_1K
 from vdit.datasets.inaturalist import INATURALIST_2018
 from vdit.datasets.kinetics import KINETICS_400, KINETICS_700
+from vdit.datasets.movi import MOVI
 from vdit.datasets.perception_test import PERCEPTION_TEST_BOXES, PERCEPTION_TEST_POINTS
 from vdit.datasets.places365 import PLACES365
 from vdit.datasets.realestate10k import REALESTATE10K
-from vdit.datasets.movi import MOVI
 from vdit.datasets.rendered_videos import RENDERED_BENCHMARKS
 from vdit.datasets.scannet_depth import SCANNET_DEPTH
 from vdit.datasets.something_something import SOMETHING_SOMETHING_V2
@@ -46,7 +46,6 @@ PROBE_DATASETS: dict[str, Benchmark] = {
         PERCEPTION_TEST_BOXES,
         WAYMO_BOXES,
         REALESTATE10K,
-        *RENDERED_BENCHMARKS,
         *MOVI,
     )
 }
