@@ -25,6 +25,8 @@ from vdit.probing.paper_tables import PaperRow, paper_rows
 from vdit.probing.propagation_config import LabelPropagationConfig, full_key
 from vdit.probing.results import RESULTS_FILE, Row, format_rows, format_value, read_rows
 from vdit.probing.tasks.classification import Classification, ClassificationConfig
+from vdit.probing.tasks.depth import Depth, DepthConfig
+from vdit.probing.tasks.segmentation import Segmentation, SegmentationConfig
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ TASKS = {
         _propagation_details,
     ),
     "classification": _learned("classification", ClassificationConfig, Classification.build),
+    "segmentation": _learned("segmentation", SegmentationConfig, Segmentation.build),
+    "depth": _learned("depth", DepthConfig, Depth.build),
 }
 
 

@@ -27,7 +27,10 @@ from vdit.probing.clip_views import ClipView
 from vdit.probing.feature_sources import Backbones, FeatureSource
 from vdit.probing.probe_task import FeatureShape, ProbeTask
 
-SECONDS = "seconds"
+SECONDS, SPANS = "seconds", "spans"
+
+Span = tuple[int, int]
+"""Half-open range of the frames of a clip."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,13 @@ class KeptFeatures:
             if path.is_file():
                 continue
             begin = time.perf_counter()
-            found = self._extract(example)
+            found, spans = self._extract(example)
             seconds = time.perf_counter() - begin
             if self.is_pooled:
                 found = {name: maps.mean((0, 2, 3), keepdim=True) for name, maps in found.items()}
+                spans = [(spans[0][0], spans[-1][1])]
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_safetensors(path, converted(found, self.dtype), {SECONDS: seconds})
+            write_safetensors(path, converted(found, self.dtype), {SECONDS: seconds, SPANS: spans})
 
     def read(self, example: Example) -> Tensor:
         """Give the features [T', C, h, w] float32 of a clip that was computed.
@@ -107,10 +111,23 @@ class KeptFeatures:
         Raises:
             ValueError: they are missing or damaged.
         """
+        return self._read(example)[0]
+
+    def shape(self, example: Example) -> FeatureShape:
+        """Describe the features of a clip that was computed.
+
+        Raises:
+            ValueError: they are missing or damaged.
+        """
+        features, facts = self._read(example)
+        return shape_of(features, [(start, stop) for start, stop in facts[SPANS]])
+
+    def _read(self, example: Example) -> tuple[Tensor, dict[str, Any]]:
         path = self._path(example)
         try:
             with safe_open(path, "pt") as file:
-                return file.get_tensor(self.source.block).float()
+                facts = json.loads(file.metadata()["facts"])
+                return file.get_tensor(self.source.block).float(), facts
         except (OSError, SafetensorError) as error:
             raise ValueError(
                 f"features of {example.video.name} cannot be read ({error}); remove {path} and run "
@@ -132,13 +149,13 @@ class KeptFeatures:
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _extract(self, example: Example) -> Mapping[str, Tensor]:
+    def _extract(self, example: Example) -> tuple[Mapping[str, Tensor], list[Span]]:
         backbone = self.backbones.network(self.source)
         frames = example.view.frames(example.video)
         size = frames.shape[1:3]
         options = self.source.feature_options(self.blocks, size, backbone.size_multiple)
-        chunks = extract_features(backbone, frames, options, video_id=example.key)
-        return collect_features(chunks)
+        chunks = list(extract_features(backbone, frames, options, video_id=example.key))
+        return collect_features(chunks), [span for chunk in chunks for span in chunk.spans]
 
     def _path(self, example: Example) -> Path:
         return self.folder / f"{example.key}.safetensors"
@@ -183,6 +200,7 @@ class RandomFeatures:
         return torch.randn(size, generator=generator)
 
 
-def shape_of(features: Tensor) -> FeatureShape:
-    """Describe features [..., T', C, h, w]."""
-    return FeatureShape(*features.shape[-4:])
+def shape_of(features: Tensor, spans: Sequence[Span]) -> FeatureShape:
+    """Describe features [..., T', C, h, w] and the frames of the clip that they stand for."""
+    steps, channels, height, width = features.shape[-4:]
+    return FeatureShape(steps, channels, height, width, tuple(spans))

@@ -116,11 +116,11 @@ class HeadTraining:
     def _shape(self, fold: FoldExamples, live: LiveFeatures | None) -> FeatureShape:
         """Look at the features of one clip."""
         if live is None:
-            return shape_of(self.kept.read(fold.train[0]))
+            return self.kept.shape(fold.train[0])
         live.to(self.processes.device)
         inputs = self._frames(live).read(fold.train[0])[None].to(self.processes.device)
         with torch.no_grad():
-            return shape_of(live(inputs))
+            return shape_of(live(inputs), live.spans(inputs.shape[1]))
 
     def _train(self, stage: ProbeStage, run: RunConfig, fold: FoldExamples) -> Scores:
         """Train to the end and score the videos of the test, shared out over the processes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vdit.feature_options import ClipRule
 from vdit.models.backbones.base import Backbone
 from vdit.probing.feature_sources import FeatureSource
 
@@ -58,3 +59,9 @@ class LiveFeatures(nn.Module):
                 generator=generator,
             )
         return found[source.block].float()
+
+    def spans(self, num_frames: int) -> list[tuple[int, int]]:
+        """List the half-open ranges of T frames that feature frames stand for."""
+        offset, multiple = self.backbone.frame_offset, self.backbone.frame_multiple
+        rule = ClipRule(num_frames, 0, offset, multiple)
+        return [rule.span(step, num_frames) for step in range(rule.num_features)]
