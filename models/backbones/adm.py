@@ -52,6 +52,10 @@ class AdmBackbone(Backbone):
         """See `Backbone.block_modules`; blocks of the encoder are "in", "in1".."""
         return self.unet.block_modules()
 
+    def is_walked(self, module: nn.Module) -> bool:
+        """See `Backbone.is_walked`: the mean over all labels reads their table."""
+        return super().is_walked(module) or isinstance(module, nn.Embedding)
+
     def encode(self, video: Tensor) -> Encoded:
         """Bring the frames to -1..1; they stand in `Encoded.latent_mean`, [B, T, 3, H, W] float32.
 

@@ -180,6 +180,29 @@ class Backbone(nn.Module, ABC):
             }
         return found
 
+    def layer_modules(self) -> list[nn.Module]:
+        """Give the modules inside of the blocks that a pass calls, none inside of another.
+
+        They hold nearly all weights of the blocks, and can be gathered one by one where a process
+        keeps only a share of them.
+        """
+        waiting = [each for modules in self.block_modules().values() for each in modules][::-1]
+        found = []
+        while waiting:
+            module = waiting.pop()
+            if self.is_walked(module):
+                waiting += [*module.children()][::-1]
+            elif any(True for _ in module.parameters()):
+                found.append(module)
+        return found
+
+    def is_walked(self, module: nn.Module) -> bool:
+        """Tell whether a pass reaches into a module of a block, instead of calling it.
+
+        It then calls the module's children, or reads weights of one that has none.
+        """
+        return type(module) in (nn.ModuleList, nn.Sequential)
+
     def use_checkpointing(self, on: bool = True) -> None:
         """Keep only the inputs of each layer for the backward pass, and run the layer again there.
 

@@ -54,6 +54,10 @@ class LatentUnetBackbone(Backbone):
         """See `Backbone.block_modules`."""
         return unet_modules(self.unet, [self.unet.conv_in, self.unet.time_embedding])
 
+    def is_walked(self, module: nn.Module) -> bool:
+        """See `Backbone.is_walked`: blocks are run layer by layer."""
+        return super().is_walked(module) or hasattr(module, "resnets")
+
     # ---- images --------------------------------------------------------------------------------
 
     def encode(self, video: Tensor) -> Encoded:

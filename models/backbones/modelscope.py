@@ -79,6 +79,12 @@ class ModelScopeBackbone(ClipPrompts, TextToVideoBackbone):
         unet = self.unet
         return unet_modules(unet, [unet.conv_in, unet.time_embedding, unet.transformer_in])
 
+    def is_walked(self, module: nn.Module) -> bool:
+        """See `Backbone.is_walked`: passes halt inside of transformers; norms are too small."""
+        walked = any(hasattr(module, name) for name in ("resnets", "transformer_blocks", "attn1"))
+        is_norm = isinstance(module, nn.LayerNorm | nn.GroupNorm)
+        return super().is_walked(module) or walked or is_norm
+
     # ---- what does not depend on the sentence --------------------------------------------------
 
     def encode(self, video: Tensor) -> Encoded:

@@ -69,6 +69,10 @@ class OpenSoraBackbone(FlowTransformerBackbone):
         """See `Backbone.block_modules`."""
         return self.network.block_modules()
 
+    def is_walked(self, module: nn.Module) -> bool:
+        """See `Backbone.is_walked`: of the caption's embedding, the projection alone is run."""
+        return super().is_walked(module) or hasattr(module, "y_proj")
+
     def encode(self, video: Tensor) -> Encoded:
         """Compute the latent posterior of a clip; see `Backbone.encode`."""
         self.check_video(video)

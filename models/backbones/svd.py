@@ -73,6 +73,10 @@ class SvdBackbone(LatentUnetBackbone):
         blocks = super().block_modules()
         return blocks | {"in": [*blocks["in"], self.unet.add_embedding]}
 
+    def is_walked(self, module: nn.Module) -> bool:
+        """See `Backbone.is_walked`: the spatial halves of layers may run alone."""
+        return super().is_walked(module) or hasattr(module, "time_mixer")
+
     def extract(
         self,
         video: Tensor | Encoded,

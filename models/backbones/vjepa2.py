@@ -56,6 +56,11 @@ class VJepa2Backbone(TubeletEncoder):
         modules = [self.encoder.embeddings, *self.encoder.layer, self.encoder.layernorm]
         return {name: [each] for name, each in zip(["in", *self.blocks], modules, strict=True)}
 
+    def is_walked(self, module: nn.Module) -> bool:
+        """See `Backbone.is_walked`: layers and attentions are run by `_run_layer`."""
+        walked = hasattr(module, "attention") or hasattr(module, "query")
+        return super().is_walked(module) or walked
+
     def walk_tokens(self, frames: Tensor, grid: Grid) -> Iterator[tuple[str, Tensor]]:
         """See `TubeletEncoder.walk_tokens`."""
         places = token_places(grid, frames.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vdit.atomic import replace_when_complete
 from vdit.training.schedule import MovingAverage
+from vdit.training.sharding import divided_like, share
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -38,14 +39,20 @@ class TrainingState:
     scaler: torch.amp.GradScaler
     average: MovingAverage | None
 
-    def collect(self, step: int) -> dict[str, Any]:
-        """Give what `restore` takes."""
+    def collect(self, step: int, part: Callable[[Tensor], Tensor] = share) -> dict[str, Any]:
+        """Give what `restore` takes, whatever the number of processes was.
+
+        Args:
+            step: of the run.
+            part: what is taken of a tensor that may be sharded; by default, what is here.
+        """
+        optimizer = self.optimizer.state_dict()
         return {
             "step": step,
-            "parameters": {name: value.detach() for name, value in self.parameters.items()},
+            "parameters": {name: part(value.detach()) for name, value in self.parameters.items()},
             "buffers": self._buffers(),
-            "average": None if self.average is None else self.average.values,
-            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else [part(v) for v in self.average.values],
+            "optimizer": optimizer | {"state": _mapped(optimizer["state"], part)},
             "scaler": self.scaler.state_dict(),
         }
 
@@ -66,22 +73,40 @@ class TrainingState:
                 "use its own configuration or another output"
             )
         peaks = [group["peak"] for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(self._divided(state["optimizer"]))
         for group, peak in zip(self.optimizer.param_groups, peaks, strict=True):
             group["peak"] = peak
         self.scaler.load_state_dict(state["scaler"])
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(state["parameters"][name])
+                parameter.copy_(divided_like(state["parameters"][name], parameter))
             if self.average is not None:
                 for value, kept in zip(self.average.values, state["average"], strict=True):
-                    value.copy_(kept)
+                    value.copy_(divided_like(kept, value))
             for name, buffer in self._buffers().items():
                 buffer.copy_(state["buffers"][name])
         return state["step"]
 
+    def _divided(self, optimizer: Mapping[str, Any]) -> dict[str, Any]:
+        """Divide a state of the optimizer as its parameters are; they are numbered in order."""
+        parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+        states = {
+            number: {name: divided_like(v, parameters[number]) for name, v in values.items()}
+            for number, values in optimizer["state"].items()
+        }
+        return {**optimizer, "state": states}
+
     def _buffers(self) -> dict[str, Tensor]:
         return dict(_learned_buffers(self.modules))
+
+
+def _mapped(
+    states: Mapping[int, Mapping[str, Tensor]], part: Callable[[Tensor], Tensor]
+) -> dict[int, dict[str, Tensor]]:
+    return {
+        number: {name: part(value) for name, value in values.items()}
+        for number, values in states.items()
+    }
 
 
 def _learned_buffers(

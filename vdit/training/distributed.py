@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
+
+from vdit.training.sharding import shard
 
 TIMEOUT = timedelta(hours=2)
 """The others wait while the first process validates and writes."""
@@ -65,6 +68,31 @@ class Processes:
             if parameter.requires_grad:
                 dist.broadcast(parameter.data, src=0)
         return DistributedDataParallel(module, gradient_as_bucket_view=True, init_sync=False)
+
+    def shard(self, module: nn.Module, layers: Iterable[nn.Module]) -> nn.Module:
+        """Divide weights, gradients and states of the optimizer; see `vdit.training.sharding`.
+
+        The backward pass leaves this process's share of the mean gradient. One process alone keeps
+        everything. All processes have to call the same layers equally often.
+        """
+        if self.world_size > 1:
+            shard(module, layers, self.device)
+        return module
+
+
+@contextmanager
+def accumulating(network: nn.Module, is_last: bool) -> Iterator[None]:
+    """Let processes exchange gradients in the backward pass of the last micro-batch only.
+
+    Args:
+        network: of `Processes.average_gradients` or `Processes.shard`.
+        is_last: the step has no further micro-batch.
+    """
+    if isinstance(network, FSDPModule):
+        network.set_requires_gradient_sync(is_last)
+    waits = isinstance(network, DistributedDataParallel) and not is_last
+    with network.no_sync() if waits else nullcontext():  # type: ignore[operator]
+        yield
 
 
 @contextmanager

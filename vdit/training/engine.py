@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from vdit.training.batches import Batches, load_batches, noise_seed, number_of
 from vdit.training.checkpoints import (
@@ -29,13 +26,15 @@ from vdit.training.checkpoints import (
     read_state,
     write_state,
 )
-from vdit.training.distributed import Processes
+from vdit.training.distributed import Processes, accumulating
 from vdit.training.optimization import Updater, build_optimizer, set_rates
 from vdit.training.run_config import RunConfig, divide
 from vdit.training.run_folder import plain, save_failure
 from vdit.training.scalars import METRICS, ScalarLog, open_logs
 from vdit.training.schedule import MovingAverage
+from vdit.training.sharding import gathered, is_sharded, whole_in_first
 from vdit.training.stage import Stage
+from vdit.training.termination import noting_termination
 
 __all__ = ["CHECKPOINT", "METRICS", "RunConfig", "Stage", "Trainer"]
 
@@ -63,6 +62,7 @@ class Trainer:
         self.step = 0
         self.device = self.processes.device
         stage.move(self.device)
+        self.network = self._distribute(stage)
         trained = {n: p for n, p in stage.modules.named_parameters() if p.requires_grad}
         self.parameters = list(trained.values())
         self.optimizer = build_optimizer(trained, config)
@@ -72,7 +72,6 @@ class Trainer:
             None if config.average is None else MovingAverage(self.parameters, config.average)
         )
         self.state = TrainingState(stage.modules, trained, self.optimizer, scaler, self.average)
-        self.network = self.processes.average_gradients(_Losses(stage))
         if config.compile is not None:
             stage.compile(config.compile)
 
@@ -92,7 +91,7 @@ class Trainer:
         if self.processes.is_first:
             logger.info("%s", self.portions.describe())
         try:
-            with _noting_termination() as is_terminated:
+            with noting_termination() as is_terminated:
                 for batches in self._batches():
                     began = time.perf_counter()
                     losses = self._update(batches)
@@ -121,6 +120,11 @@ class Trainer:
         )
         return load_batches(self.stage.data, self.stage.collate, keys, self.config.workers)
 
+    def _distribute(self, stage: Stage) -> nn.Module:
+        if self.config.sharding == "full":
+            return self.processes.shard(_Losses(stage), stage.layers())
+        return self.processes.average_gradients(_Losses(stage))
+
     # ---- one step ------------------------------------------------------------------------------
 
     def _update(self, batches: list[Any]) -> dict[str, float]:
@@ -148,8 +152,7 @@ class Trainer:
         number = number_of(self.portions, self.processes.rank, turn)
         torch.manual_seed(noise_seed(self.config.seed, self.step, number))
         is_last = turn == self.portions.accumulate - 1
-        waits = isinstance(self.network, DistributedDataParallel) and not is_last
-        with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]
+        with accumulating(self.network, is_last):
             with self._autocast():
                 losses = self.network(batch, count)
             self.updater.backward(losses["loss"])
@@ -159,7 +162,12 @@ class Trainer:
     def _autocast(self) -> torch.autocast:
         dtype = getattr(torch, self.config.precision)
         enabled = dtype != torch.float32
-        return torch.autocast(self.device.type, dtype if enabled else None, enabled=enabled)
+        return torch.autocast(
+            self.device.type,
+            dtype if enabled else None,
+            enabled=enabled,
+            cache_enabled=not is_sharded(self.network),  # casts would outlive gathered weights
+        )
 
     def _failure(
         self, error: FloatingPointError, batches: list[Any], losses: Mapping[str, float]
@@ -238,8 +246,8 @@ class Trainer:
 
     @contextmanager
     def _for_looking(self) -> Iterator[None]:
-        """Averaged weights, eval mode, no gradients."""
-        with averaged(self.average), torch.no_grad(), self._autocast():
+        """Averaged weights, all of them in every process, eval mode, no gradients."""
+        with torch.no_grad(), averaged(self.average), gathered(self.network), self._autocast():
             self.stage.modules.eval()
             yield
             self.stage.modules.train()
@@ -259,8 +267,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write everything that the next step depends on, from the first process."""
+        state = self.state.collect(self.step, whole_in_first) | {"examples": self._examples()}
         if self.processes.is_first:
-            state = self.state.collect(self.step) | {"examples": self._examples()}
             write_state(state, self.folder / CHECKPOINT)
 
     def _examples(self) -> dict[str, int | None]:
@@ -275,7 +283,8 @@ class Trainer:
             ValueError: there is no checkpoint, it belongs to another model, or its step stands for
                 other examples: batch, seed or number of examples changed.
         """
-        state, path = read_state(self.folder, self.device)
+        place = torch.device("cpu") if is_sharded(self.network) else self.device
+        state, path = read_state(self.folder, place)
         expect_examples(state, path, self._examples())
         self.step = self.state.restore(state, path)
 
@@ -290,17 +299,3 @@ class _Losses(nn.Module):
 
     def forward(self, batch: Any, count: float) -> dict[str, Tensor]:
         return self.stage.shared_losses(batch, count)
-
-
-@contextmanager
-def _noting_termination() -> Iterator[Any]:
-    """Turn SIGTERM into an answer to "is it time to stop?"."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event.is_set
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
-    try:
-        yield event.is_set
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vdit.training.run_config import Portions, RunConfig
 from vdit.training.schedule import cosine_rate, multistep_rate
+from vdit.training.sharding import whole
 
 SMALLEST_SCALE = 2.0**-14
 """A loss scale below it means that gradients overflow whatever is done."""
@@ -105,7 +106,7 @@ class Updater:
         """
         self.scaler.unscale_(self.optimizer)
         limit = float("inf") if self.clip is None else self.clip
-        norm = nn.utils.clip_grad_norm_(parameters, limit)
+        norm = whole(nn.utils.clip_grad_norm_(parameters, limit))
         scaled = self.scaler.is_enabled()
         if not torch.isfinite(norm) and (not scaled or self.scaler.get_scale() < SMALLEST_SCALE):
             raise FloatingPointError("the gradient is not finite")

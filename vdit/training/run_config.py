@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Precision = Literal["float32", "bfloat16", "float16"]
+Sharding = Literal["none", "full"]
 ScheduleName = Literal["cosine", "multistep", "constant"]
 
 
@@ -45,6 +46,8 @@ class RunConfig:
         clip: largest norm of the gradient; longer ones are scaled down. None = any.
         average: decay of the moving average that is exported; None = the last weights are.
         precision: of the forward pass under autocast; "float16" scales the loss.
+        sharding: "full" divides weights, gradients and states of the optimizer among the processes;
+            "none" keeps all of them in every process.
         compile: backend of torch.compile, such as "inductor"; None = not compiled.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
         seed: of weights, order of examples, augmentation, noise and dropout.
@@ -71,6 +74,7 @@ class RunConfig:
     clip: float | None = 1.0
     average: float | None = 0.995
     precision: Precision = "float32"
+    sharding: Sharding = "none"
     compile: str | None = None
     device: str = "cpu"
     seed: int = 0
@@ -80,6 +84,12 @@ class RunConfig:
     save_every: int = 200
     sample_every: int = 500
     validate_every: int = 0
+
+    def __post_init__(self) -> None:
+        if self.sharding != "none" and self.compile is not None:
+            raise ValueError(
+                f"expected run.compile=null with run.sharding={self.sharding}, got {self.compile!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,13 @@ class Stage(ABC):
         """
         if device.type != "cpu":
             raise ValueError(f"expected run.device=cpu for this stage, got {device.type}")
+
+    def layers(self) -> Iterable[nn.Module]:
+        """Name parts of `modules` whose weights are gathered one by one where they are sharded.
+
+        Each has to run by being called, in every pass of `losses`; others are gathered together.
+        """
+        return ()
 
     def compile(self, backend: str) -> None:
         """Compile the networks in place."""
