@@ -20,6 +20,7 @@ from vdit.datasets.something_something import SOMETHING_SOMETHING_V2
 from vdit.datasets.tap_vid import TAP_VID_DAVIS, TAP_VID_KINETICS, TAP_VID_RGB_STACKING
 from vdit.datasets.ucf101 import UCF101
 from vdit.datasets.waymo_boxes import WAYMO_BOXES
+from vdit.datasets.mot import MOT15, MOT17, MOT20
 
 __all__ = ["PROBE_DATASETS"]
 
@@ -47,6 +48,9 @@ PROBE_DATASETS: dict[str, Benchmark] = {
         WAYMO_BOXES,
         REALESTATE10K,
         *MOVI,
+        MOT15,
+        MOT17,
+        MOT20,
     )
 }
 """Each gives its splits, its reader, a `VideoDataset`, and the pages of its owners."""

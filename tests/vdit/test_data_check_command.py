@@ -23,6 +23,7 @@ VIDEO_LAYOUTS = {  # layout -> recipe, data set, split
     "jhmdb": ("referring", "jhmdb-keypoints", "test"),
     "youtube-vos": ("identical", "youtube-similar", "train"),
     "scannet": ("geometry", "scannet-depth", "val"),
+    "mot": ("mot", "mot17", "train"),
 }
 
 
