@@ -119,10 +119,17 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(dim, config.feed_forward_dim, dropout)
 
     def forward(
-        self, queries: Tensor, position: Tensor, reference_points: Tensor, pyramid: Pyramid
+        self,
+        queries: Tensor,
+        position: Tensor,
+        reference_points: Tensor,
+        pyramid: Pyramid,
+        query_padding: Tensor | None = None,
     ) -> Tensor:
         query = queries + position
-        attended = self.self_attn(query, query, queries, need_weights=False)[0]
+        attended = self.self_attn(
+            query, query, queries, key_padding_mask=query_padding, need_weights=False
+        )[0]
         queries = self.norm2(queries + self.dropout(attended))
         attended = self.cross_attn(
             queries + position,
@@ -159,7 +166,8 @@ class DecoderStates:
 
     Attributes:
         states: [D, N, Q, C] queries after each layer.
-        references: reference each layer started from: [N, Q, 2], then D - 1 times [N, Q, 4].
+        references: reference each layer started from: [N, Q, 2] unless boxes were given, then
+            D - 1 times [N, Q, 4].
         boxes: [D, N, Q, 4] cxcywh that each layer predicted, in 0..1 of the unpadded frame; these
             are also the references that the next layer starts from, then detached.
         memory: [N, C, h, w] encoded map of each level.
@@ -220,14 +228,20 @@ class DeformableTransformer(nn.Module):
         queries: Tensor,
         query_position: Tensor,
         box_heads: Sequence[BoxHead],
+        *,
+        references: Tensor | None = None,
+        query_padding: Tensor | None = None,
     ) -> DecoderStates:
         """Encode, then decode.
 
         Args:
             pyramid: from `flatten`.
             queries: [N, Q, C] content of the queries.
-            query_position: [Q, C]; also decides the initial references.
+            query_position: [Q, C] or [N, Q, C].
             box_heads: one for each decoder layer, [N, Q, C] -> [N, Q, 4] update in logit space.
+            references: [N, Q, 4] cxcywh in 0..1 that the first layer starts from; None = points
+                that `query_position` decides.
+            query_padding: [N, Q] bool, True = no query; no other query looks at it.
         """
         reference_points = pyramid.reference_points()
         tokens = pyramid.tokens
@@ -237,12 +251,15 @@ class DeformableTransformer(nn.Module):
 
         N = len(queries)
         position = query_position.expand(N, -1, -1)
-        reference = self.reference_points(position).sigmoid()
+        reference = references
+        if reference is None:
+            reference = self.reference_points(position).sigmoid()
         ratios = pyramid.valid_ratios[:, None]
         states, references, boxes = [], [], []
         for layer, box_head in zip(self.decoder, box_heads, strict=True):
             scale = ratios if reference.shape[-1] == 2 else torch.cat([ratios, ratios], dim=-1)
-            queries = layer(queries, position, reference[:, :, None] * scale, pyramid)
+            where = reference[:, :, None] * scale
+            queries = layer(queries, position, where, pyramid, query_padding)
             box = _refine(box_head(queries), reference)
             states.append(queries)
             references.append(reference)

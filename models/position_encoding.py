@@ -37,6 +37,21 @@ def sine_encoding_2d(padding_mask: Tensor, dim: int = 256) -> Tensor:
     return encoding.permute(0, 3, 1, 2)
 
 
+def sine_encoding_boxes(boxes: Tensor, dim: int = 256) -> Tensor:
+    """Encode the four numbers of boxes.
+
+    Args:
+        boxes: [..., 4] in 0..1.
+        dim: output channels, a quarter for each number.
+
+    Returns:
+        [..., dim] float32.
+
+    Reference: Liu et al., DAB-DETR, ICLR 2022, Eq. 3.
+    """
+    return _sine(boxes.float() * SCALE, dim // 4).flatten(-2)
+
+
 def sine_encoding_1d(padding_mask: Tensor, dim: int = 256) -> Tensor:
     """Encode the position of every word; unlike in 2-D, without the half-cell shift.
 
