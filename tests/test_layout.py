@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("vdit", "models", "datasets", "ops", "tools")
 LEAVES = {"vdit.structures", "vdit.boxes", "vdit.masks"}
 HEAVY = {"diffusers", "transformers", "open_clip"}
-COMPOSING_FOLDERS = {"backbone_loading", "commands", "evaluation", "probing", "stages"}
+COMPOSING_FOLDERS = {"backbone_loading", "commands", "evaluation", "probing", "stages", "tracking"}
 COMPOSERS = {
     "build",
     "cli",

@@ -19,6 +19,7 @@ from vdit.stages.diffusion import DiffusionConfig, DiffusionStage
 from vdit.stages.referring import ReferringConfig, ReferringStage
 from vdit.stages.tokenizers import TokenizerConfig, train_tokenizers
 from vdit.stages.towers import TowersConfig, TowersStage
+from vdit.stages.tracking import TrackingConfig, TrackingStage
 from vdit.stages.words import WordsConfig, WordsStage
 from vdit.training.distributed import Processes, join_processes
 from vdit.training.engine import CHECKPOINT, Trainer
@@ -31,6 +32,7 @@ STAGES: dict[str, tuple[Any, Any]] = {
     "diffusion": (DiffusionConfig, DiffusionStage),
     "referring": (ReferringConfig, ReferringStage),
     "benchmark": (BenchmarkConfig, BenchmarkStage),
+    "tracking": (TrackingConfig, TrackingStage),
 }
 TOKENIZERS = "tokenizers"
 

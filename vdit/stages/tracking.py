@@ -1,0 +1,262 @@
+"""Training of a tracker: two frames of a video, track queries of the first one in the second.
+
+Reference: Meinhardt et al., TrackFormer, CVPR 2022.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import MISSING
+from PIL import Image
+from torch import Tensor
+
+from vdit.datasets.mot import MotVideo
+from vdit.datasets.probe_datasets import PROBE_DATASETS
+from vdit.metrics.tracking import TrackingScores
+from vdit.models.deformable_transformer import TransformerConfig
+from vdit.models.track_queries import TrackerOutput, TrackQueries, TrackQueryConfig, TrackQueryModel
+from vdit.probing.feature_sources import Backbones
+from vdit.tracking.box_pictures import draw_boxes
+from vdit.tracking.following import follow
+from vdit.tracking.frame_features import FeatureConfig, FrameFeatures, Levels
+from vdit.tracking.frame_pairs import FrameBatch, FramePairs, PairBatch, collate_pairs
+from vdit.tracking.frame_tracks import FrameTracks, join_frames
+from vdit.tracking.query_tracker import TrackerOptions
+from vdit.tracking.scoring import score_video
+from vdit.tracking.track_augmentation import AugmentationConfig, draw_followers
+from vdit.tracking.tracker_files import TrackerSpec, save_tracker
+from vdit.training.distributed import Processes
+from vdit.training.run_config import RunConfig
+from vdit.training.stage import Stage
+from vdit.training.track_criterion import FrameTarget, TermWeights, TrackCriterion, match_frame
+from vdit.visualize import contact_sheet
+
+NUM_PICTURES = 8
+
+
+@dataclass(frozen=True)
+class TrackingData:
+    """Sequences of pedestrians.
+
+    Attributes:
+        dataset: "mot15", "mot17" or "mot20".
+        root: its folder; "" = nothing, for validation.
+        split: such as "train" or "train-half".
+        max_videos: evenly over the split; None = all.
+        options: further arguments of the reader.
+    """
+
+    dataset: str = "mot17"
+    root: str = ""
+    split: str = "train"
+    max_videos: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def read(self) -> list[MotVideo]:
+        """Read the sequences; of several copies of a video one.
+
+        Raises:
+            ValueError: the data set is none of MOTChallenge, or cannot be read.
+        """
+        known = ("mot15", "mot17", "mot20")
+        if self.dataset not in known:
+            raise ValueError(f"expected a data set among {', '.join(known)}; got {self.dataset!r}")
+        if not self.root:
+            return []
+        read = PROBE_DATASETS[self.dataset].read
+        options = {"each_video_once": True} | self.options
+        videos = list(read(Path(self.root), self.split, **options))  # type: ignore[call-arg]
+        if self.max_videos is None or self.max_videos >= len(videos):
+            return videos
+        chosen = np.linspace(0, len(videos) - 1, self.max_videos).round().astype(int)
+        return [videos[index] for index in chosen]
+
+
+@dataclass(frozen=True)
+class TrackerSizes:
+    """Sizes of the trained network; the channels of the maps are those of the backbone.
+
+    Attributes:
+        num_queries: object queries.
+        transformer: sizes.
+    """
+
+    num_queries: int = 300
+    transformer: TransformerConfig = TrackQueryConfig().transformer
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Training of a tracker on kept features of a frozen backbone.
+
+    Attributes:
+        run: steps or epochs, batch, rates.
+        data: what is trained on.
+        validation: what is scored while training; no root = nothing.
+        features: what the tracker sees of a frame.
+        model: sizes.
+        previous_range: the first frame of a pair is 1 to so many frames before the second.
+        supervise_previous: the detections of the first frame are trained, too, and gradients flow
+            back to it; else it only gives track queries, as in the reference.
+        augmentation: of the track queries.
+        loss: weights of cost and loss.
+        tracker: when tracks begin and end.
+    """
+
+    run: RunConfig = field(default_factory=RunConfig)
+    data: TrackingData = field(default_factory=lambda: TrackingData(root=MISSING))
+    validation: TrackingData = field(default_factory=TrackingData)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    model: TrackerSizes = field(default_factory=TrackerSizes)
+    previous_range: int = 5
+    supervise_previous: bool = False
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    loss: TermWeights = field(default_factory=TermWeights)
+    tracker: TrackerOptions = field(default_factory=TrackerOptions)
+
+
+class TrackingStage(Stage):
+    """Train object queries and track queries.
+
+    Features of all videos are computed before the first step and kept.
+
+    Args:
+        config: of the stage.
+        folder: the folder of the tracker that `export` writes.
+    """
+
+    def __init__(self, config: TrackingConfig, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        videos, self.held_out = config.data.read(), config.validation.read()
+        source, blocks = config.features.source, config.features.blocks
+        backbones = Backbones(config.run.device if config.run.device != "auto" else "cpu")
+        backbone = backbones.get(source)
+        levels = Levels.of(backbone, blocks)
+        place = config.features.folder or f"{folder}-features"
+        self.features = FrameFeatures(Path(place), config.features, levels)
+        for video in (*videos, *self.held_out):
+            if not self.features.has(video):
+                self.features.store(video, backbone)
+        sizes = TrackQueryConfig(
+            levels.channels, config.model.num_queries, config.model.transformer
+        )
+        self.spec = TrackerSpec(sizes, config.features, config.tracker)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.run.seed)
+            self.model = TrackQueryModel(sizes)
+        self.modules = self.model
+        self.data = FramePairs(videos, self.features, config.previous_range, config.run.seed)
+        self.num_examples = len(self.data)
+        self.collate = collate_pairs
+        self.criterion = TrackCriterion(config.loss)
+        self.device = torch.device("cpu")
+
+    def move(self, device: torch.device) -> None:
+        self.device = device
+        self.model.to(device)
+
+    # ---- losses --------------------------------------------------------------------------------
+
+    def count(self, batch: PairBatch) -> float:
+        """Count the true boxes that the loss is a mean over."""
+        frames = batch if self.config.supervise_previous else batch[1:]
+        return float(sum(len(boxes) for frame in frames for boxes in frame.boxes))
+
+    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
+        return self.shared_losses(batch, self.count(batch))
+
+    def shared_losses(self, batch: PairBatch, count: float) -> dict[str, Tensor]:
+        """See `Stage.shared_losses`."""
+        before, now = (frames.to(self.device) for frames in batch)
+        none = torch.empty(0, dtype=torch.long, device=self.device)
+        with torch.set_grad_enabled(self.config.supervise_previous):
+            previous = self.model(before.maps, before.padding_masks)
+        tracks, followed = self._track_queries(previous, before, now)
+        output = self.model(now.maps, now.padding_masks, tracks)
+        targets = [FrameTarget(*each) for each in zip(now.boxes, followed, strict=True)]
+        terms = self._terms(output, targets, count, tracks.padding)
+        if self.config.supervise_previous:
+            alone = self._terms(previous, [FrameTarget(b, none) for b in before.boxes], count)
+            terms = {name: value + alone[name] for name, value in terms.items()}
+        return terms
+
+    def _terms(
+        self,
+        output: TrackerOutput,
+        targets: Sequence[FrameTarget],
+        count: float,
+        padding: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, enabled=False):
+            return self.criterion(
+                output.logits.float(), output.boxes.float(), targets, count, padding
+            )
+
+    def _track_queries(
+        self, previous: TrackerOutput, before: FrameBatch, now: FrameBatch
+    ) -> tuple[TrackQueries, list[Tensor]]:
+        """Make track queries of the frames before; whom they follow now."""
+        states, boxes, followed = [], [], []
+        for b, identities in enumerate(before.identities):
+            none = identities.new_empty(0)
+            logits, found = previous.logits[-1, b].float(), previous.boxes[-1, b].float()
+            target = FrameTarget(before.boxes[b], none)
+            queries, objects = match_frame(logits, found, target, self.config.loss)
+            chosen = draw_followers(
+                queries,
+                identities[objects],
+                found,
+                now.identities[b],
+                self.config.augmentation,
+            )
+            states.append(previous.states[b, chosen.queries])
+            boxes.append(previous.boxes[-1, b, chosen.queries].detach())
+            followed.append(chosen.followed)
+        return TrackQueries.collate(states, boxes), followed
+
+    # ---- scores and pictures -------------------------------------------------------------------
+
+    def follow(self, video: MotVideo) -> list[FrameTracks]:
+        """Run the tracker on a video whose features are kept."""
+        frames = (self.features.read(video, t) for t in range(len(video.frame_names)))
+        return list(follow(self.model, frames, self.config.tracker))
+
+    def validate(self, processes: Processes) -> dict[str, float]:
+        """Score the held-out videos; every process computes all."""
+        if not self.held_out:
+            return {}
+        was_training = self.model.training
+        self.model.eval()
+        scores = [
+            score_video(video, join_frames(self.follow(video), video.size, video.sequence.first))
+            for video in self.held_out
+        ]
+        self.model.train(was_training)
+        summary = TrackingScores.combine(scores).summary()
+        return {name: float(summary[name]) for name in ("MOTA", "IDF1", "HOTA", "IDSw")}
+
+    def draw_samples(self, folder: Path) -> None:
+        """Draw boxes and identities over frames of a video."""
+        video = (self.held_out or self.data.videos)[0]
+        assert isinstance(video, MotVideo)
+        was_training = self.model.training
+        self.model.eval()
+        tracks = self.follow(video)
+        self.model.train(was_training)
+        chosen = np.linspace(0, len(tracks) - 1, NUM_PICTURES).round().astype(int).tolist()
+        frames = video.frames(chosen)
+        drawn = [draw_boxes(frame, tracks[t]) for frame, t in zip(frames, chosen, strict=True)]
+        Image.fromarray(contact_sheet(drawn)).save(folder / "tracks.png")
+        counts = {"video": video.name, "objects": [len(tracks[t].ids) for t in chosen]}
+        (folder / "tracks.json").write_text(json.dumps(counts) + "\n")
+
+    def export(self) -> None:
+        """Write the tracker's folder."""
+        save_tracker(self.model, self.spec, self.folder)

@@ -1,0 +1,1 @@
+"""Objects followed through videos: the loop around track queries, and association by overlap."""
