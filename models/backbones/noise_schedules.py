@@ -101,6 +101,16 @@ class DiffusionSchedule(NoiseSchedule):
         betas = torch.linspace(start, end, steps, dtype=torch.float64)
         return cls((1 - betas).cumprod(0))
 
+    def with_zero_terminal_snr(self) -> DiffusionSchedule:
+        """Shift and stretch the signal's factor so that the last timestep holds noise alone.
+
+        Reference: Lin et al., Common Diffusion Noise Schedules and Sample Steps are Flawed, WACV
+        2024, Algorithm 1.
+        """
+        signal = torch.tensor(self.alphas_cumprod, dtype=torch.float64).sqrt()
+        stretched = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
+        return DiffusionSchedule(stretched.square())
+
     def scales(self, timestep: float) -> tuple[float, float]:
         alpha = self.alphas_cumprod[round(timestep)]
         return math.sqrt(alpha), math.sqrt(1 - alpha)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 from vdit.models.backbones.noise_schedules import (
     DiffusionSchedule,
@@ -138,3 +139,15 @@ def test_drawn_noise_follows_the_seed():
     draws = [draw_noise(latents, None, torch.Generator().manual_seed(3)) for _ in range(2)]
     assert torch.equal(*draws)
     assert torch.equal(draw_noise(latents, draws[0]), draws[0])
+
+
+def test_zero_terminal_snr_against_diffusers():
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    theirs = DiffusionSchedule((1 - rescale_zero_terminal_snr(betas)).cumprod(0))
+    ours = DiffusionSchedule.linear().with_zero_terminal_snr()
+    assert ours.scales(999) == (0.0, 1.0)
+    assert math.isinf(ours.sigma(999))
+    assert ours.alphas_cumprod == pytest.approx(theirs.alphas_cumprod, abs=1e-9)
+    assert ours.scales(0) == pytest.approx(DiffusionSchedule.linear().scales(0))
+    assert ours.alphas_cumprod[200] == pytest.approx(0.65, abs=0.01)
+    assert ours.timestep_at(ours.sigma(200)) == 200

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.models import tiny_convnets, tiny_transformers, tiny_unets, tiny_vits
+from tests.models import tiny_convnets, tiny_transformers, tiny_unets, tiny_vits, tiny_walt
 from vdit.build import build_backbone
 from vdit.models.backbones.base import Backbone
 
@@ -10,6 +10,7 @@ TINY: dict[str, Callable[[], Backbone]] = {
     "mini": lambda: build_backbone("mini"),
     **tiny_unets.TINY,
     **tiny_transformers.TINY,
+    **tiny_walt.TINY,
     **tiny_convnets.TINY,
     **tiny_vits.TINY,
 }

@@ -9,6 +9,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "sd3": ("sd3-medium",),
     "wan": ("wan-2.1-1.3b",),
     "open_sora": ("open-sora-1.2",),
+    "walt": ("walt", "walt-xl"),
     "adm": (
         "adm-256",
         "adm-512",

@@ -44,6 +44,9 @@ from vdit.models.backbones.sd3 import SD3Backbone, SD3Prompt
 from vdit.models.backbones.stable_diffusion import StableDiffusionBackbone
 from vdit.models.backbones.stdit3 import STDiT3, STDiT3Config
 from vdit.models.backbones.svd import SvdBackbone
+from vdit.models.backbones.walt import WaltBackbone
+from vdit.models.backbones.walt_tokenizer import TOKENIZER_L, VideoTokenizer
+from vdit.models.backbones.walt_transformer import WALT_L, WALT_XL, Walt, WaltConfig
 from vdit.models.backbones.wan import WanBackbone
 
 SD_1 = {"cross_attention_dim": 768, "attention_head_dim": 8}
@@ -179,6 +182,12 @@ def _open_sora(device: Device) -> Backbone:
     return OpenSoraBackbone(network, encoder)
 
 
+def _walt(device: Device, config: WaltConfig) -> Backbone:
+    with device:
+        network, tokenizer = Walt(config), VideoTokenizer(TOKENIZER_L)
+    return WaltBackbone(network, tokenizer)
+
+
 def _adm(device: Device, config: AdmConfig) -> Backbone:
     with device:
         unet = AdmUNet(config)
@@ -199,6 +208,8 @@ BUILDERS: dict[str, Callable[[Device], Backbone]] = {
     "sd3-medium": _sd3,
     "wan-2.1-1.3b": _wan,
     "open-sora-1.2": _open_sora,
+    "walt": partial(_walt, config=WALT_L),
+    "walt-xl": partial(_walt, config=WALT_XL),
     "adm-256": partial(_adm, config=ADM_256),
     "adm-512": partial(_adm, config=ADM_512),
 }

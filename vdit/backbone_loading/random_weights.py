@@ -55,7 +55,7 @@ def random_backbone(
 
 def _kept_in_float32(backbone: Backbone, family: str) -> list[torch.nn.Module]:
     """List the modules whose weights the family's loader reads in float32 whatever the dtype."""
-    if family not in ("svd", "sd3", "wan", "open_sora"):
+    if family not in ("svd", "sd3", "wan", "open_sora", "walt"):
         return []
     return list(backbone.get_submodule("vae").modules())
 

@@ -28,6 +28,7 @@ DENSE_BLOCKS = {
     "sd3": "block24",
     "open_sora": "block24",
     "wan": "block20",
+    "walt": "block16",
     "adm": "out7",
     "resnet": "layer3",
     "mobilenet_v2": "features13",
@@ -38,8 +39,9 @@ DENSE_BLOCKS = {
 }
 """Family -> the block that the papers take for dense tasks. Of Wan, which none of them has, it is
 that at two thirds of the depth; of convolutional networks the last one at stride 16."""
-OTHER_BLOCKS = {"adm-512": "out10"}
-"""Exceptions: where the larger ADM has the channels and the stride of the smaller one's block."""
+OTHER_BLOCKS = {"adm-512": "out10", "walt-xl": "block19"}
+"""Exceptions: where the larger ADM has the channels and the stride of the smaller one's block, and
+two thirds of the depth of the larger WALT."""
 UNCONDITIONAL = frozenset({"resnet", "mobilenet_v2", "vit", "vjepa", "vjepa2", "video_swin"})
 """Families whose networks are told no noise level."""
 READS_PIXELS_WITH_PIL = frozenset({"mini"})
