@@ -10,6 +10,7 @@ from vdit.datasets.hmdb51 import HMDB51
 from vdit.datasets.imagenet import IMAGENET_1K
 from vdit.datasets.inaturalist import INATURALIST_2018
 from vdit.datasets.kinetics import KINETICS_400, KINETICS_700
+from vdit.datasets.mot import MOT15, MOT17, MOT20
 from vdit.datasets.movi import MOVI
 from vdit.datasets.perception_test import PERCEPTION_TEST_BOXES, PERCEPTION_TEST_POINTS
 from vdit.datasets.places365 import PLACES365
@@ -20,7 +21,6 @@ from vdit.datasets.something_something import SOMETHING_SOMETHING_V2
 from vdit.datasets.tap_vid import TAP_VID_DAVIS, TAP_VID_KINETICS, TAP_VID_RGB_STACKING
 from vdit.datasets.ucf101 import UCF101
 from vdit.datasets.waymo_boxes import WAYMO_BOXES
-from vdit.datasets.mot import MOT15, MOT17, MOT20
 
 __all__ = ["PROBE_DATASETS"]
 
