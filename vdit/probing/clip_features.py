@@ -70,6 +70,8 @@ class KeptFeatures:
         folder: of them.
         dtype: of the kept numbers.
         is_pooled: keep the mean over a clip only, [1, C, 1, 1].
+        frames: positions in the clips; only feature frames that stand for one of them are kept.
+            None = all.
     """
 
     def __init__(
@@ -80,10 +82,13 @@ class KeptFeatures:
         folder: Path,
         dtype: str,
         is_pooled: bool,
+        frames: tuple[int, ...] | None = None,
     ) -> None:
         self.backbones, self.source, self.blocks = backbones, source, tuple(sorted(blocks))
-        self.dtype, self.is_pooled = dtype, is_pooled
+        self.dtype, self.is_pooled, self.frames = dtype, is_pooled, frames
         kind = f"{dtype}-pooled" if is_pooled else dtype
+        if frames is not None:
+            kind = "-".join([kind, "frames", *map(str, frames)])
         self.folder = folder / "-".join([source.pass_key, *self.blocks, kind])
 
     def compute(self, examples: Iterable[Example]) -> None:
@@ -102,6 +107,10 @@ class KeptFeatures:
             if self.is_pooled:
                 found = {name: maps.mean((0, 2, 3), keepdim=True) for name, maps in found.items()}
                 spans = [(spans[0][0], spans[-1][1])]
+            if self.frames is not None:
+                steps = _steps_of(spans, self.frames)
+                found = {name: maps[steps] for name, maps in found.items()}
+                spans = [spans[step] for step in steps]
             path.parent.mkdir(parents=True, exist_ok=True)
             write_safetensors(path, converted(found, self.dtype), {SECONDS: seconds, SPANS: spans})
 
@@ -159,6 +168,15 @@ class KeptFeatures:
 
     def _path(self, example: Example) -> Path:
         return self.folder / f"{example.key}.safetensors"
+
+
+def _steps_of(spans: Sequence[Span], frames: Sequence[int]) -> list[int]:
+    """Positions of the spans that hold one of the frames."""
+    return [
+        step
+        for step, (start, stop) in enumerate(spans)
+        if any(start <= frame < stop for frame in frames)
+    ]
 
 
 class ClipFrames:

@@ -37,7 +37,7 @@ from vdit.probing.label_propagation import ROW_FILE
 from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.learned_folds import FoldExamples, LearnedSplits
 from vdit.probing.paper_tables import find_paper_row
-from vdit.probing.probe_task import ProbeTask
+from vdit.probing.probe_task import ProbeTask, SeesFrames
 from vdit.probing.propagation_config import describe
 from vdit.probing.results import RESULTS_FILE, Row, append_row, provenance
 from vdit.training.distributed import Processes, join_processes
@@ -131,6 +131,7 @@ class _LearnedRun:
             output / "features",
             config.features.dtype,
             self.task.is_pooled,
+            self.task.frames_seen if isinstance(self.task, SeesFrames) else None,
         )
 
     # ---- work ----------------------------------------------------------------------------------

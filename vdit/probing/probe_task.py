@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -96,3 +96,15 @@ class ProbeTask(Protocol):
 
     def summarize(self, records: Sequence[Record]) -> dict[str, float]:
         """Compute metrics over all videos, those of `metrics` among them."""
+
+
+@runtime_checkable
+class SeesFrames(Protocol):
+    """A task whose head may see the features of some frames of a clip alone.
+
+    The others are computed, as a video backbone needs the whole clip, but not kept.
+    """
+
+    @property
+    def frames_seen(self) -> tuple[int, ...] | None:
+        """Positions of these frames in a clip; None = all."""

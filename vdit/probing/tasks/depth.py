@@ -24,7 +24,12 @@ from vdit.probing.clip_views import ClipView, ViewOptions
 from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.probe_task import FeatureShape, Record, Tensors
 from vdit.probing.tasks.depth_heads import DepthCode, DepthHead, build_depth_head
-from vdit.probing.tasks.labelled_frames import labelled_positions, labelled_views, nearest_size
+from vdit.probing.tasks.labelled_frames import (
+    frames_seen,
+    labelled_positions,
+    labelled_views,
+    nearest_size,
+)
 from vdit.probing.tasks.segmentation import Scoring, check_scoring
 
 
@@ -68,6 +73,11 @@ class Depth:
     def build(cls, config: DepthConfig, dataset: VideoDataset[Any]) -> Depth:
         """Make the task of a configuration."""
         return cls(config.head, config.view, config.scored)
+
+    @property
+    def frames_seen(self) -> tuple[int, ...] | None:
+        """See `SeesFrames`."""
+        return frames_seen(self.view, "all" if self.head.kind == "readout" else self.head.steps)
 
     def check(self, dataset: VideoDataset[Any]) -> None:
         """See `ProbeTask`, as for all methods."""

@@ -66,6 +66,11 @@ def check_positions(view: ViewOptions) -> None:
             )
 
 
+def frames_seen(view: ViewOptions, steps: Steps) -> tuple[int, ...] | None:
+    """List the positions whose features such a head sees; None = all."""
+    return labelled_positions(view) if (view.sampling, steps) == ("around", "labelled") else None
+
+
 def steps_showing(shape: FeatureShape, positions: Sequence[int], num_frames: int) -> list[int]:
     """Find the feature frame that shows each of some frames of a clip.
 

@@ -29,6 +29,7 @@ from vdit.probing.tasks.labelled_frames import (
     Steps,
     channels_seen,
     check_positions,
+    frames_seen,
     labelled_positions,
     labelled_views,
     nearest_size,
@@ -102,6 +103,11 @@ class Segmentation:
     def build(cls, config: SegmentationConfig, dataset: VideoDataset[Any]) -> Segmentation:
         """Make the task of a configuration for a data set."""
         return cls(config.head, config.view, dataset.classes, config.scored)
+
+    @property
+    def frames_seen(self) -> tuple[int, ...] | None:
+        """See `SeesFrames`."""
+        return frames_seen(self.view, self.head.steps)
 
     def check(self, dataset: VideoDataset[Any]) -> None:
         """See `ProbeTask`, as for all methods."""
