@@ -14,6 +14,7 @@ from vdit.backbone_loading.families import BACKBONES
 from vdit.cli import main
 from vdit.commands.probe import TASKS
 from vdit.config import load_config
+from vdit.datasets.probe_datasets import PROBE_DATASETS
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.writers.davis import write_davis
@@ -247,9 +248,18 @@ def test_files_that_are_no_configuration(tmp_path, capsys, content, message):
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 def test_shipped_configurations_name_what_is_there(path):
     content = yaml.safe_load(path.read_text())
-    config = load_config(TASKS[content.pop("task")].schema, content, ["data.root=somewhere"])
-    assert all(source.backbone in BACKBONES for source in config.weighted_sources())
-    assert config.propagation.settings().topk > 0
+    task = content.pop("task")
+    config = load_config(TASKS[task].schema, content, ["data.root=somewhere"])
+    if task == "label_propagation":
+        assert all(source.backbone in BACKBONES for source in config.weighted_sources())
+        assert config.propagation.settings().topk > 0
+    else:
+        assert config.source.backbone in BACKBONES
+        assert config.data.dataset in PROBE_DATASETS
+        splits = PROBE_DATASETS[config.data.dataset].splits
+        assert {split for fold in config.data.folds for split in (fold.train, fold.test)} <= {
+            *splits
+        }
     if config.paper.table:
         assert find_paper_row(config.paper.table, config.data.dataset, config.paper.method)
     with pytest.raises(ValueError, match=r"data\.root"):
@@ -275,7 +285,7 @@ def test_ted_has_the_settings_of_its_table_6():
 
 
 def test_rows_of_papers_fit_together():
-    assert len(paper_rows()) == 111
+    assert len(paper_rows()) == 123
     for row in paper_rows():
         assert row.values
         if {"J_m", "F_m", "J&F_m"} <= row.values.keys() and not row.note.startswith("as printed"):

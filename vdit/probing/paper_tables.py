@@ -1,7 +1,7 @@
 """Rows of the papers' tables, to print beside our own.
 
-`paper_tables.json` holds one row a line: table, data set (our names), method, values in percent,
-and a note where a row contradicts itself.
+`paper_tables.json` holds one row a line: table, data set (our names), method, values in percent or,
+of errors, in metres, and a note where a row contradicts itself or its metric is not defined.
 
 References: "TED" is Emerging Tracking from Video Diffusion; "Structure of the dynamic world" is
 Video diffusion models learn the structure of the dynamic world.
@@ -25,7 +25,7 @@ class PaperRow:
         table: paper and table.
         dataset: our name of the data set.
         method: as the paper calls it.
-        values: metric -> value; percent, seconds or gigabytes.
+        values: metric -> value; percent, metres, seconds or gigabytes.
         note: what is odd about the row.
     """
 
