@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vdit.datasets.findings import Findings
-from vdit.video import list_pictures, open_video
+from vdit.video import VideoReader, list_pictures, open_video
 
 __all__ = ["FolderFrames", "PictureFrames", "VideoFrames", "list_frame_names", "picture_header"]
 
@@ -191,31 +191,24 @@ class VideoFrames:
     path: Path
 
     @cached_property
-    def _shape(self) -> tuple[int, int, int]:
-        video = open_video(self.path)
-        return video.num_frames, video.height, video.width
+    def _video(self) -> VideoReader:
+        return open_video(self.path)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the frames; the first use decodes the file once to count them."""
-        return tuple(f"{number:05d}" for number in range(1, self._shape[0] + 1))
+        """Names of the frames; the first use decodes the file once to count them.
+
+        Neither headers nor packets tell the count: files announce frames that are not there, edit
+        lists hide some, packets hold none or two, and decoders drop what precedes a key frame.
+        """
+        return tuple(f"{number:05d}" for number in range(1, self._video.num_frames + 1))
 
     def size(self) -> tuple[int, int]:
-        return self._shape[1:]
+        return self._video.height, self._video.width
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Decode the file from its start to the last wanted frame."""
-        wanted = set(indices)
-        last = max(wanted)
-        frames: dict[int, np.ndarray] = {}
-        for index, frame in enumerate(open_video(self.path)):
-            if index in wanted:
-                frames[index] = frame
-            if index >= last:
-                break
-        if len(frames) < len(wanted):
-            raise ValueError(f"{self.path} has no frame {last}; it is shorter than its labels say")
-        return np.stack([frames[index] for index in indices])
+        return self._video.pick(indices)
 
     def pictures(self, indices: Sequence[int]) -> list[Image.Image]:
         """Decode frames; see `ReferringSample.pictures`."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 import abc
 import contextlib
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from vdit.video_probe import PACKET_ERRORS, examine, opened
 
@@ -66,6 +67,35 @@ class VideoReader(abc.ABC):
         for _, frame in self.timed_frames():
             yield frame
 
+    def pick(self, indices: Sequence[int]) -> np.ndarray:
+        """Read some frames, in one pass from the start to the last of them.
+
+        Args:
+            indices: positions in any order, more than once if wanted; at least one.
+
+        Returns:
+            [N, H, W, 3] uint8.
+
+        Raises:
+            ValueError: the clip has no such frame; damage in the part that is read.
+        """
+        if not indices:
+            raise ValueError(f"no frame of {self.path} was asked for, expected at least one")
+        for index in indices:
+            self._check_index(index)
+        found = dict(self._numbered(set(indices), max(indices)))
+        if len(found) < len(set(indices)):
+            raise ValueError(f"{self.path} has no frame {max(indices)}, it is shorter")
+        return np.stack([found[index] for index in indices])
+
+    def _numbered(self, wanted: Collection[int], last: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Positions and frames that are wanted."""
+        for index, frame in enumerate(self):
+            if index in wanted:
+                yield index, frame
+            if index >= last:
+                return
+
     def __repr__(self) -> str:
         name = type(self).__name__
         return f"{name}({str(self.path)!r}, {self.width}x{self.height}, {self.fps:.6g} fps)"
@@ -94,6 +124,7 @@ class ContainerReader(VideoReader):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._times: np.ndarray | None = None
+        self._count: int | None = None  # alone: a data set keeps many readers
         facts = examine(path)
         self._fps = facts.fps
         self._announced = facts.announced
@@ -108,7 +139,7 @@ class ContainerReader(VideoReader):
             first = next(decoded, None)
         if first is None:
             raise ValueError(f"{path} holds no frame; expected a clip with at least one")
-        self.height, self.width = _to_rgb(first[1]).shape[:2]
+        self.height, self.width = _to_rgb(first[1], VideoReformatter()).shape[:2]
 
     @property
     def fps(self) -> float:
@@ -116,12 +147,15 @@ class ContainerReader(VideoReader):
 
     @property
     def num_frames(self) -> int:
-        return len(self.timestamps)
+        if self._count is None:
+            self._count = sum(1 for _ in self._decode())
+        return self._count
 
     @property
     def timestamps(self) -> np.ndarray:
         if self._times is None:
             self._times = np.array([seconds for seconds, _ in self._decode()])
+            self._count = len(self._times)
         return self._times
 
     def frame_name(self, index: int) -> str:
@@ -130,12 +164,25 @@ class ContainerReader(VideoReader):
 
     def timed_frames(self) -> Iterator[tuple[float, np.ndarray]]:
         times: list[float] = []
+        converter = VideoReformatter()
         for seconds, decoded in self._decode():
-            frame = _to_rgb(decoded)
+            frame = _to_rgb(decoded, converter)
             self._check_size(frame, self.frame_name(len(times)))
             times.append(seconds)
             yield seconds, frame
-        self._times = np.array(times)
+        self._times, self._count = np.array(times), len(times)
+
+    def _numbered(self, wanted: Collection[int], last: int) -> Iterator[tuple[int, np.ndarray]]:
+        """As above; frames that are not wanted are decoded, but not converted."""
+        converter = VideoReformatter()
+        with contextlib.closing(self._decode()) as decoded:
+            for index, (_, frame) in enumerate(decoded):
+                if index in wanted:
+                    picture = _to_rgb(frame, converter)
+                    self._check_size(picture, self.frame_name(index))
+                    yield index, picture
+                if index >= last:
+                    return
 
     def _decode(self) -> Generator[tuple[float, av.VideoFrame]]:
         """Frames as the decoder gives them, with a time that always moves forward."""
@@ -174,13 +221,17 @@ class ContainerReader(VideoReader):
         )
 
 
-def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
-    """uint8 [H, W, 3], upright, over white."""
+def _to_rgb(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
+    """uint8 [H, W, 3], upright, over white.
+
+    `converter` is one for all frames of a loop: to set one up costs more than to convert a frame.
+    """
     layout = frame.format
     if layout.has_palette or any(component.is_alpha for component in layout.components):
-        pixels = composite_over_white(frame.to_ndarray(format="rgba"))
+        rgba = converter.reformat(frame, format="rgba")
+        pixels = composite_over_white(rgba.to_ndarray())
     else:
-        pixels = frame.to_ndarray(format="rgb24")
+        pixels = converter.reformat(frame, format="rgb24").to_ndarray()
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return pixels

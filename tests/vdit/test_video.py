@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vdit import video_reader
 from vdit.masks import read_mask_png
 from vdit.video import FOLDER_FPS, VideoWriter, open_video
-from vdit.video_reader import _apply_display_matrix
+from vdit.video_reader import _apply_display_matrix, _to_rgb
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = Path(os.environ.get("VDIT_ASSETS_DIR", ROOT.parent / "shared" / "assets"))
@@ -58,6 +59,33 @@ def test_every_frame_of_every_container(tmp_path, kind, render, scene, psnr):
     assert all(np.array_equal(a, b) for a, b in zip(frames, reader, strict=True))
     assert reader.frame_name(0) == "00000"
     assert reader.frame_name(123456) == "123456"
+
+
+@pytest.mark.parametrize("kind", ["avi with B-frames", "mp4 in fragments", "webm VP9", "gif"])
+def test_picked_frames_are_those_of_the_loop(tmp_path, kind, render, scene):
+    name, codec, options = CONTAINERS[kind]
+    reader = open_video(render(tmp_path / name, codec, scene(20), **options))
+    frames = np.stack(list(reader))
+    for indices in ([0], [19], [7, 3, 3, 12], list(range(20))):
+        np.testing.assert_array_equal(reader.pick(indices), frames[indices])
+    with pytest.raises(ValueError, match="has no frame 20, it is shorter"):
+        reader.pick([3, 20])
+    with pytest.raises(ValueError, match="index -1 is negative"):
+        reader.pick([3, -1])
+    with pytest.raises(ValueError, match=r"no frame of .* was asked for"):
+        reader.pick([])
+
+
+def test_only_picked_frames_are_converted(tmp_path, render, scene, monkeypatch):
+    reader = open_video(render(tmp_path / "a.avi", "mpeg4", scene(20)))
+    converted = []
+    monkeypatch.setattr(
+        video_reader, "_to_rgb", lambda *words: converted.append(1) or _to_rgb(*words)
+    )
+    reader.pick([2, 9, 5])
+    assert len(converted) == 3
+    assert reader.num_frames == 20
+    assert len(converted) == 3
 
 
 def test_reader_survives_early_stop_and_pickling(tmp_path, render, scene):

@@ -188,3 +188,18 @@ def test_a_damaged_picture_of_a_folder(tmp_path):
     (tmp_path / "b.jpg").write_text("no picture at all")
     with pytest.raises(ValueError, match=r"b\.jpg cannot be read as a picture"):
         open_video(tmp_path)
+
+
+def test_frames_before_the_damage_are_picked(tmp_path, render, scene):
+    path = render(tmp_path / "a.mp4", "libx264", scene(150))
+    reader = open_video(path)
+    first = reader.pick([0, 2])
+    data = bytearray(path.read_bytes())
+    start, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
+    data[(start + end) // 2 : end] = random.Random(0).randbytes(end - (start + end) // 2)
+    path.write_bytes(data)
+    np.testing.assert_array_equal(reader.pick([0, 2]), first)
+    with pytest.raises(ValueError, match="cut short or damaged"):
+        reader.pick([0, 149])
+    with pytest.raises(ValueError, match="cut short or damaged"):
+        _ = reader.num_frames
