@@ -31,7 +31,12 @@ Item = tuple[str, FrameSource, int]
 
 
 def gather(
-    dataset: str, split: str, items: Iterable[Item], classes: tuple[str, ...], note: str = ""
+    dataset: str,
+    split: str,
+    items: Iterable[Item],
+    classes: tuple[str, ...],
+    note: str = "",
+    part: str | None = None,
 ) -> VideoDataset[ClassifiedVideo]:
     """Make a data set of items.
 
@@ -41,13 +46,16 @@ def gather(
         items: in order.
         classes: names by number.
         note: see `VideoDataset`.
+        part: split that the videos name, where several splits share videos, so that a video is the
+            same in each of them; None = `split`.
 
     Raises:
         ValueError: two items have one name, or a class has no name.
     """
     with _no_garbage_collection():
         videos = tuple(
-            ClassifiedVideo(dataset, split, name, source, label) for name, source, label in items
+            ClassifiedVideo(dataset, part or split, name, source, label)
+            for name, source, label in items
         )
     if len({video.name for video in videos}) < len(videos):
         ((twice, _),) = Counter(video.name for video in videos).most_common(1)

@@ -55,7 +55,8 @@ def read_hmdb51(root: Path, split: str = "train1") -> VideoDataset[ClassifiedVid
             f"{find_folder(root, *_LISTS)} holds no list <class>{_suffix(split)}; check the root "
             "of the data set"
         )
-    return gather(_NAME, split, _read_lists(lists, root, split), tuple(lists))
+    items = _read_lists(lists, root, split)
+    return gather(_NAME, split, items, tuple(lists), part="all")
 
 
 def _suffix(split: str) -> str:

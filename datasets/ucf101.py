@@ -51,7 +51,8 @@ def read_ucf101(root: Path, split: str = "train1") -> VideoDataset[ClassifiedVid
     root = Path(root)
     path = _list_path(root, split)
     classes = _read_classes(path.with_name("classInd.txt"))
-    return gather(_NAME, split, _read_list(path, root, classes), tuple(classes))
+    items = _read_list(path, root, classes)
+    return gather(_NAME, split, items, tuple(classes), part="all")
 
 
 def _list_path(root: Path, split: str) -> Path:

@@ -8,6 +8,8 @@ from tests.datasets.tiny_files import listed, values_of, write_avi, write_text
 from vdit.datasets.checking import check
 from vdit.datasets.synthetic.writers.folders import write_ucf101
 from vdit.datasets.ucf101 import UCF101, read_ucf101
+from vdit.probing.clip_features import Example
+from vdit.probing.clip_views import ClipView
 
 FILES = {  # path below the folder of the videos -> gray values of its frames
     "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi": (40, 120, 200),
@@ -54,6 +56,16 @@ def test_videos_and_their_classes(tree):
     assert values_of(train[1]) == pytest.approx([90, 30, 60, 80], abs=3)
     assert train[0].size == (24, 32)
     assert [video.label for video in read_ucf101(tree, "train2")] == [1, 0]
+
+
+def test_a_video_is_the_same_in_all_splits(tree):
+    lists = tree / "ucfTrainTestlist"
+    write_text(lists / "testlist02.txt", TRAIN[0].split()[0])
+    (again,) = read_ucf101(tree, "test2")
+    first = read_ucf101(tree, "train1")[0]
+    assert again == first
+    view = ClipView((0,), (24, 32), 0, 0, (24, 32))
+    assert Example(again, view).key == Example(first, view).key  # features are computed once
 
 
 @pytest.mark.parametrize("videos", ["UCF-101", "UCF101", "videos", "."])
