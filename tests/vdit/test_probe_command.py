@@ -20,6 +20,7 @@ from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.writers.davis import write_davis
 from vdit.datasets.synthetic.writers.jhmdb import write_jhmdb
 from vdit.masks import read_mask_png
+from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.paper_tables import find_paper_row, paper_rows
 from vdit.probing.sweeps import Axis, draw, parse_axis, points
 
@@ -260,6 +261,13 @@ def test_shipped_configurations_name_what_is_there(path):
         assert {split for fold in config.data.folds for split in (fold.train, fold.test)} <= {
             *splits
         }
+    config = load_config(TASKS[content.pop("task")].schema, content, ["data.root=somewhere"])
+    if isinstance(config, LearnedProbeConfig):
+        assert config.source.backbone in BACKBONES
+        assert config.data.dataset in PROBE_DATASETS
+    else:
+        assert all(source.backbone in BACKBONES for source in config.weighted_sources())
+        assert config.propagation.settings().topk > 0
     if config.paper.table:
         assert find_paper_row(config.paper.table, config.data.dataset, config.paper.method)
     with pytest.raises(ValueError, match=r"data\.root"):

@@ -26,6 +26,7 @@ from vdit.probing.propagation_config import LabelPropagationConfig, full_key
 from vdit.probing.results import RESULTS_FILE, Row, format_rows, format_value, read_rows
 from vdit.probing.tasks.classification import Classification, ClassificationConfig
 from vdit.probing.tasks.depth import Depth, DepthConfig
+from vdit.probing.tasks.pose import Pose, PoseConfig
 from vdit.probing.tasks.segmentation import Segmentation, SegmentationConfig
 
 
@@ -96,6 +97,7 @@ TASKS = {
     "classification": _learned("classification", ClassificationConfig, Classification.build),
     "segmentation": _learned("segmentation", SegmentationConfig, Segmentation.build),
     "depth": _learned("depth", DepthConfig, Depth.build),
+    "pose": _learned("pose", PoseConfig, Pose.build),
 }
 
 
