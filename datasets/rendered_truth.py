@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,27 @@ __all__ = [
     "RenderedLabels",
     "RenderedPoints",
 ]
+
+_NUM_KEPT = 8
+
+
+def _read_maps(path: Path, name: str) -> np.ndarray:
+    """Read maps of all frames; those of a few clips stay in memory, as frames are asked for singly.
+
+    A file that has changed is read again.
+    """
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError:
+        changed = 0  # the next line says what is wrong
+    return _read_kept(path, name, changed)
+
+
+@lru_cache(maxsize=_NUM_KEPT)
+def _read_kept(path: Path, name: str, changed: int) -> np.ndarray:
+    (found,) = _read_arrays(path, name)
+    found.setflags(write=False)
+    return found
 
 
 def _read_arrays(path: Path, *names: str) -> list[np.ndarray]:
@@ -59,8 +81,7 @@ class RenderedDepth:
         Raises:
             ValueError: the file is missing or damaged, or its maps have another size.
         """
-        (depth,) = _read_arrays(self.path, "depth")
-        found = _expect_frame(self.path, depth, index, size)
+        found = _expect_frame(self.path, _read_maps(self.path, "depth"), index, size)
         return np.where(np.isfinite(found), found, np.float32(0))
 
 
@@ -155,7 +176,7 @@ class RenderedLabels:
         Raises:
             ValueError: the file is missing or damaged, or its maps have another size.
         """
-        (instances,) = _read_arrays(self.path, "instances")
+        instances = _read_maps(self.path, "instances")
         return np.array(self.classes, np.uint8)[_expect_frame(self.path, instances, index, size)]
 
     def inspect(
