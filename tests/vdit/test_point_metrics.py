@@ -213,3 +213,24 @@ def test_wrong_arguments():
         score_points(*video[:3], np.full((5, 7, 2), np.nan), video[4], "strided")
     with pytest.raises(ValueError, match="stride of at least 1"):
         choose_queries(video[1], video[2], "strided", 0)
+
+
+def test_frames_that_nobody_looked_at_do_not_count():
+    queries, target, target_occluded, tracks, occluded = make_video(3)[:5]
+    labelled = np.ones_like(occluded)
+    labelled[:, 4] = False
+    before = score_points(
+        queries, target, target_occluded, tracks, occluded, "strided", labelled=labelled
+    )
+    tracks[:, 4], occluded[:, 4] = np.nan, ~occluded[:, 4]
+    target[:, 4], target_occluded[:, 4] = np.nan, ~target_occluded[:, 4]
+    after = score_points(
+        queries, target, target_occluded, tracks, occluded, "strided", labelled=labelled
+    )
+    assert_same(after, before)
+    everywhere = np.ones_like(occluded)
+    args = (queries, *(np.nan_to_num(a) for a in (target,)), target_occluded)
+    args = (*args, np.nan_to_num(tracks), occluded, "strided")
+    assert_same(score_points(*args, labelled=everywhere), score_points(*args))
+    with pytest.raises(ValueError, match="expected labelled"):
+        score_points(*args, labelled=everywhere[:, 1:])

@@ -107,6 +107,8 @@ def score_points(
     tracks: ArrayLike,
     occluded: ArrayLike,
     query_mode: QueryMode,
+    *,
+    labelled: ArrayLike | None = None,
 ) -> PointScores:
     """Score the predicted tracks of one video.
 
@@ -119,6 +121,7 @@ def score_points(
         tracks: [N, T, 2] predicted points, the same.
         occluded: [N, T] bool, predicted.
         query_mode: "first" or "strided".
+        labelled: [N, T] bool, frames of which the truth is known; None = all, as in TAP-Vid.
 
     Returns:
         The scores of the video; average those of all videos with `summarize`.
@@ -137,6 +140,10 @@ def score_points(
     _check_shape("tracks", predicted, (*visible.shape, 2))
     _check_shape("occluded", predicted_visible, visible.shape)
     counted = _counted(queries[:, 0], visible.shape[1], query_mode)
+    if labelled is not None:
+        known = _flags("labelled", labelled)
+        _check_shape("labelled", known, visible.shape)
+        counted = counted & known
     shown = visible & counted
     for name, points in {"target_tracks": target, "tracks": predicted}.items():
         if not np.isfinite(points[shown]).all():
