@@ -343,8 +343,8 @@ def test_loss_of_boxes_by_hand():
         "asked": torch.ones(1, 1, dtype=torch.bool),
     }
     said = truth + torch.tensor([[0.2, 0, 0.2, 0], [0, 0, 0, 0]])  # half of it overlaps, all of it
-    said[0, 0, 1] = said[0, 0, 1].flip(0)  # inside out
-    iou = (1 / 3 + 1) / 2  # the enclosing box of the first is its union
+    said[0, 0, 1] = said[0, 0, 1].flip(0)  # inside out, so that nothing overlaps
+    iou = (1 / 3 + 0) / 2  # the enclosing box of the first is its union
     corners = {"l2": 0.04 / 2 / 2 + 0.16 / 2, "smooth_l1": 0.02 / 2 / 2 + 0.08 / 2}
     for position, expected in corners.items():
         task = boxes_task(num_queries=1, position=position, giou_weight=0.5)

@@ -183,14 +183,9 @@ class Boxes:
             position = F.mse_loss(boxes, truth, reduction="none")
         else:
             position = F.smooth_l1_loss(boxes, truth, reduction="none", beta=self.head.beta)
-        ordered = torch.cat(
-            [
-                torch.minimum(boxes[..., :2], boxes[..., 2:]),
-                torch.maximum(boxes[..., :2], boxes[..., 2:]),
-            ],
-            dim=-1,
-        )  # a box that is inside out has no area to learn from
-        overlap = generalized_box_iou(ordered[..., None, :], truth[..., None, :])[..., 0, 0]
+        # a box that is inside out is empty here; turned around it would please this term for good
+        solid = torch.cat([boxes[..., :2], torch.maximum(boxes[..., :2], boxes[..., 2:])], dim=-1)
+        overlap = generalized_box_iou(solid[..., None, :], truth[..., None, :])[..., 0, 0]
         terms = {
             "position": mean_where(position.mean(-1), counted),
             "giou": mean_where(1 - overlap, counted),
