@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -54,7 +54,10 @@ def gathered(network: nn.Module) -> Iterator[None]:
     """Let every process hold all weights, as plain tensors; then each may go its own way.
 
     Buffers are those of the first process. A network that is not sharded is left alone. All
-    processes have to come here.
+    processes have to come here, between steps.
+
+    Args:
+        network: that was given to `shard`.
     """
     shards = [each for each in network.modules() if isinstance(each, FSDPModule)]
     if not shards:
@@ -76,7 +79,8 @@ def gathered(network: nn.Module) -> Iterator[None]:
             module._state_dict_pre_hooks = those
         for each in shards:
             each.set_reshard_after_forward(each is not network, recurse=False)
-            each.reshard()
+        # calls in between are forgotten: the next backward pass would gather in their order too
+        cast(FSDPModule, network).reset_iter_state()
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -1,0 +1,172 @@
+"""Two processes that share the weights of a tiny UNet train as one process that has all of them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from torch import nn
+from torch.distributed.tensor import DTensor
+from tests.models.tiny_unets import TINY
+from vdit.finetuning import FineTuning, prepare_finetuning
+from vdit.lora import LoraSettings
+from vdit.training.distributed import join_processes
+from vdit.training.engine import RunConfig, Stage, Trainer
+
+folder = Path(sys.argv[1])
+
+class Keys(torch.utils.data.Dataset):
+    def __getitem__(self, key):
+        return key
+
+class UnetStage(Stage):
+    def __init__(self, folder, options, rank=0):
+        self.backbone = TINY["stable-diffusion"]()
+        torch.manual_seed(rank)  # the first process decides
+        prepare_finetuning(self.backbone, options)
+        self.head = nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 3))
+        self.modules = nn.ModuleDict({"backbone": self.backbone, "head": self.head})
+        self.data, self.collate, self.num_examples = Keys(), list, None
+        self.folder = folder
+
+    def layers(self):
+        return self.backbone.layer_modules()
+
+    def losses(self, batch):
+        video = torch.stack(
+            [torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(k)) for k in batch]
+        )
+        target = video.mean((1, 3, 4))
+        generator = torch.Generator().manual_seed(sum(batch))
+        maps = self.backbone.extract(video, blocks=["up1"], timestep=50, generator=generator)["up1"]
+        loss = (self.head(maps.float().mean((1, 3, 4))) - target).square().mean()
+        return {"loss": loss}
+
+    def validate(self, processes):
+        for _ in range(processes.rank):  # processes may do different things here
+            self.losses([7, 8])
+        return {"loss": processes.sum(float(self.losses([7, 8])["loss"]))[0]}
+
+    def draw_samples(self, folder):
+        self.losses([7, 8])
+
+    def export(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {k: v.clone() for k, v in self.modules.state_dict().items()}
+        assert not any(isinstance(v, DTensor) for v in state.values())
+        torch.save(state, self.folder / "exported.pt")
+
+class LinearStage(UnetStage):
+    def __init__(self, folder, options, rank=0):
+        torch.manual_seed(rank)
+        self.modules = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+        self.data, self.collate, self.num_examples = Keys(), list, None
+        self.folder = folder
+
+    def layers(self):
+        return list(self.modules)
+
+    def losses(self, batch):
+        index = torch.tensor(batch, dtype=torch.float32)
+        x = torch.stack([index.sin(), index.cos()], dim=1)
+        return {"loss": (self.modules(x).float() - x.sum(dim=1, keepdim=True)).square().mean()}
+
+CONFIG = RunConfig(
+    steps=10, batch=2, micro_batch=1, rate=0.001, warmup=2, workers=0, average=0.9, log_every=1,
+    clip=0.05, validate_every=4, sample_every=5, save_every=100
+)
+BLOCKS = ("down0", "up1")
+MODES = {
+    "blocks": FineTuning("blocks", BLOCKS, checkpointing=True),
+    "lora": FineTuning("lora", BLOCKS, LoraSettings(rank=2)),
+}
+
+def run(name, processes, options, config=CONFIG, minutes=None, resume=False, kind=UnetStage):
+    stage = kind(folder / name, options, processes.rank)
+    trainer = Trainer(stage, config, folder / name, processes)
+    if resume:
+        trainer.resume()
+    trainer.run(minutes)
+    sizes = [
+        (p.to_local() if isinstance(p, DTensor) else p).numel() for p in stage.modules.parameters()
+    ]
+    return {"share": sum(sizes) / sum(p.numel() for p in stage.modules.parameters())}
+
+with join_processes("cpu") as processes:
+    report = {}
+    sharded = replace(CONFIG, sharding="full")
+    for name, options in MODES.items():
+        report[name] = run(name, processes, options, sharded)
+    for precision in ("bfloat16", "float16"):
+        config = replace(sharded, precision=precision, batch=4, rate=0.01)
+        run(precision, processes, None, config, kind=LinearStage)
+    if processes.world_size > 1:
+        run("parts", processes, MODES["lora"], sharded, minutes=0)
+        run("parts", processes, MODES["lora"], sharded, resume=True)
+        run("left", processes, MODES["lora"], sharded, minutes=0)
+    if (folder.parent / "two" / "left").exists() and processes.world_size == 1:
+        (folder.parent / "two" / "left").rename(folder / "left")
+        run("left", processes, MODES["lora"], CONFIG, resume=True)
+(folder / f"report{processes.rank}.json").write_text(json.dumps(report))
+"""
+
+
+def run_script(folder, processes):
+    folder.mkdir()
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    done = subprocess.run(
+        [sys.executable, *torchrun, str(script), str(folder)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((folder / f"report{rank}.json").read_text()) for rank in range(processes)]
+
+
+def exported(folder, name):
+    return torch.load(folder / name / "exported.pt")
+
+
+def metrics(folder, name):
+    lines = (folder / name / "metrics.jsonl").read_text().splitlines()
+    return [
+        {key: value for key, value in json.loads(line).items() if key != "seconds"}
+        for line in lines
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_weights(tmp_path):
+    reports = run_script(tmp_path / "two", 2)
+    (alone,) = run_script(tmp_path / "one", 1)
+    one, two = tmp_path / "one", tmp_path / "two"
+    for name in ("blocks", "lora", "bfloat16", "float16"):
+        expected, found = exported(one, name), exported(two, name)
+        assert expected.keys() == found.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, rtol=0, atol=1e-5, msg=f"{name} {key}")
+        for line, other in zip(metrics(one, name), metrics(two, name), strict=True):
+            assert line == pytest.approx(other, rel=1e-4, abs=1e-5)
+    whole, parts, left = exported(two, "lora"), exported(two, "parts"), exported(one, "left")
+    for key, value in whole.items():
+        assert torch.equal(parts[key], value), key
+        torch.testing.assert_close(left[key], value, rtol=0, atol=1e-5)
+    for name in ("blocks", "lora"):
+        assert alone[name]["share"] == 1.0
+        assert sum(report[name]["share"] for report in reports) == pytest.approx(1.0)
+        assert all(0.4 < report[name]["share"] < 0.6 for report in reports)
