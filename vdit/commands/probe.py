@@ -27,6 +27,7 @@ from vdit.probing.results import RESULTS_FILE, Row, format_rows, format_value, r
 from vdit.probing.tasks.classification import Classification, ClassificationConfig
 from vdit.probing.tasks.depth import Depth, DepthConfig
 from vdit.probing.tasks.pose import Pose, PoseConfig
+from vdit.probing.tasks.discovery import Discovery, DiscoveryConfig
 from vdit.probing.tasks.segmentation import Segmentation, SegmentationConfig
 
 
@@ -98,6 +99,7 @@ TASKS = {
     "segmentation": _learned("segmentation", SegmentationConfig, Segmentation.build),
     "depth": _learned("depth", DepthConfig, Depth.build),
     "pose": _learned("pose", PoseConfig, Pose.build),
+    "discovery": _learned("discovery", DiscoveryConfig, Discovery.build),
 }
 
 

@@ -203,18 +203,20 @@ class RandomFeatures:
     """Random numbers in place of features: no head can know more from them than chance.
 
     Args:
-        shape: of the features.
+        shape: of the features of a training clip.
         seed: of the numbers, beside the clip.
+        num_frames: of a training clip; longer clips of a test get more steps.
     """
 
-    def __init__(self, shape: FeatureShape, seed: int) -> None:
-        self.shape, self.seed = shape, seed
+    def __init__(self, shape: FeatureShape, seed: int, num_frames: int) -> None:
+        self.shape, self.seed, self.num_frames = shape, seed, num_frames
 
     def read(self, example: Example) -> Tensor:
         """Give [T', C, h, w] standard normal numbers, the same for the same clip."""
         shape = self.shape
         generator = torch.Generator().manual_seed(int(example.key[:15], 16) ^ self.seed)
-        size = (shape.steps, shape.channels, shape.height, shape.width)
+        steps = max(shape.steps * len(example.view.indices) // self.num_frames, 1)
+        size = (steps, shape.channels, shape.height, shape.width)
         return torch.randn(size, generator=generator)
 
 

@@ -24,12 +24,13 @@ from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.learned_folds import FoldExamples
 from vdit.probing.live_features import LiveFeatures
 from vdit.probing.probe_stage import Inputs, ProbeStage
-from vdit.probing.probe_task import FeatureShape, ProbeTask
+from vdit.probing.probe_task import DrawingTask, FeatureShape, ProbeTask
 from vdit.training.distributed import Processes
 from vdit.training.engine import CHECKPOINT, Trainer
 from vdit.training.run_config import RunConfig
 
 SCORES_FILE = "scores.json"
+PICTURES_FOLDER = "pictures"
 
 Scores = dict[str, Any]
 
@@ -52,19 +53,35 @@ class HeadTraining:
     backbones: Backbones
     processes: Processes
 
+    def __post_init__(self) -> None:
+        if self.config.pictures and not isinstance(self.task, DrawingTask):
+            raise ValueError(
+                f"expected pictures=0, got {self.config.pictures}: this task draws nothing"
+            )
+
     def scores(self, fold: FoldExamples, seed: int, folder: Path) -> Scores:
         """Train a head and score it; what was done before is kept.
 
         Args:
             fold: the clips.
             seed: of the head and its batches.
-            folder: gets the checkpoint, metrics, `head.safetensors` and, at the end, `scores.json`.
+            folder: gets the checkpoint, metrics, `head.safetensors` and, at the end, `scores.json`
+                and pictures, where the configuration wants them.
 
         Raises:
             ValueError: a loss or a gradient is not finite, or features cannot be read.
         """
         run = replace(self.config.run, seed=seed)
-        return self._once(folder, lambda: self._train(self._stage(fold, seed, folder), run, fold))
+
+        def train() -> Scores:
+            stage = self._stage(fold, seed, folder)
+            scores = self._train(stage, run, fold)
+            if self.processes.is_first:
+                for views in fold.test[: self.config.pictures]:
+                    stage.draw(views, folder / PICTURES_FOLDER)
+            return scores
+
+        return self._once(folder, train)
 
     def control(self, fold: FoldExamples, folder: Path) -> Scores:
         """Train the head on random numbers: `scores` of it should be those of chance."""
@@ -73,7 +90,8 @@ class HeadTraining:
         run = replace(self.config.run, seed=seed, steps=steps, epochs=None, warmup=warmup)
 
         def train() -> Scores:
-            inputs = RandomFeatures(self._shape(fold, self._live()), seed)
+            num_frames = len(fold.train[0].view.indices)
+            inputs = RandomFeatures(self._shape(fold, self._live()), seed, num_frames)
             torch.manual_seed(seed)
             head = self.task.build_head(inputs.shape)
             stage = ProbeStage(self.task, head, inputs, fold.train, None, folder)

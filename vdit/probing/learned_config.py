@@ -91,6 +91,8 @@ class LearnedProbeConfig:
             "batches" all of them one head.
         control_steps: steps of training the head on random numbers in place of features, which has
             to end at chance; 0 = that is left out.
+        pictures: videos of the test whose answers are drawn when a head is scored, by tasks that
+            can.
         paper: what it is printed beside.
     """
 
@@ -103,6 +105,7 @@ class LearnedProbeConfig:
     seeds: list[int] = field(default_factory=lambda: [0])
     share: Literal["probes", "batches"] = "probes"
     control_steps: int = 0
+    pictures: int = 0
     paper: PaperReference = field(default_factory=PaperReference)
 
     def __post_init__(self) -> None:
@@ -120,6 +123,7 @@ class LearnedProbeConfig:
         del facts["paper"]
         del facts["features"]["keep"]
         del facts["share"]
+        del facts["pictures"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -13,7 +13,8 @@ from vdit.probing.feature_sources import FeatureSource
 class LiveFeatures(nn.Module):
     """One block of a backbone as a module.
 
-    Every clip is one pass, so that it has to be of a length that the backbone takes; an ensemble is
+    Every clip is one pass, so that it has to be of a length that the backbone takes, or passes of
+    the source's `clip_length` one after another, of which the last may be shorter. An ensemble is
     not averaged, as every step draws new noise.
 
     Args:
@@ -26,10 +27,10 @@ class LiveFeatures(nn.Module):
 
     def __init__(self, backbone: Backbone, source: FeatureSource) -> None:
         super().__init__()
-        if source.ensemble != 1 or source.overlap or source.clip_length is not None:
+        if source.ensemble != 1 or source.overlap:
             raise ValueError(
-                "expected ensemble=1, overlap=0 and no clip_length with features.cached=false, as "
-                "a clip is one pass; set view.num_frames"
+                "expected ensemble=1 and overlap=0 with features.cached=false, got "
+                f"{source.ensemble} and {source.overlap}"
             )
         self.backbone, self.source = backbone, source
         self._text: Tensor | None = None
@@ -47,6 +48,12 @@ class LiveFeatures(nn.Module):
         Returns:
             [B, T', C, h, w] float32; with gradients where the backbone learns.
         """
+        first = video[:, 0]
+        parts = video.split(self.source.clip_length or video.shape[1], dim=1)
+        return torch.cat([self._pass(part, first, generator) for part in parts], dim=1)
+
+    def _pass(self, video: Tensor, first: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Compute features of frames that are seen together; `first` is that of the clip."""
         source, B = self.source, len(video)
         text = None if self._text is None else self._text.to(video.device).expand(B, -1, -1)
         with torch.set_grad_enabled(bool(self.backbone.learning) and torch.is_grad_enabled()):
@@ -55,7 +62,7 @@ class LiveFeatures(nn.Module):
                 blocks=(source.block,),
                 timestep=source.timestep,
                 text=text,
-                image=video[:, 0] if source.image == "first" else None,
+                image=first if source.image == "first" else None,
                 generator=generator,
             )
         return found[source.block].float()
@@ -63,5 +70,10 @@ class LiveFeatures(nn.Module):
     def spans(self, num_frames: int) -> list[tuple[int, int]]:
         """List the half-open ranges of T frames that feature frames stand for."""
         offset, multiple = self.backbone.frame_offset, self.backbone.frame_multiple
-        rule = ClipRule(num_frames, 0, offset, multiple)
-        return [rule.span(step, num_frames) for step in range(rule.num_features)]
+        length, spans = self.source.clip_length or num_frames, []
+        for start in range(0, num_frames, length):
+            count = min(length, num_frames - start)
+            rule = ClipRule(count, 0, offset, multiple)
+            found = [rule.span(step, count) for step in range(rule.num_features)]
+            spans += [(start + begin, start + stop) for begin, stop in found]
+        return spans

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, default_collate
 from vdit.atomic import replace_when_complete
 from vdit.probing.clip_features import Example
 from vdit.probing.live_features import LiveFeatures
-from vdit.probing.probe_task import ProbeTask, Record, Tensors
+from vdit.probing.probe_task import DrawingTask, ProbeTask, Record, Tensors
 from vdit.training.stage import Stage
 
 HEAD_FILE = "head.safetensors"
@@ -105,6 +105,17 @@ class ProbeStage(Stage):
     @torch.no_grad()
     def score(self, views: Sequence[Example]) -> Record:
         """Answer for the views of one video and score them; see `ProbeTask.score`."""
+        return self.task.score(*self._answer(views))
+
+    @torch.no_grad()
+    def draw(self, views: Sequence[Example], folder: Path) -> None:
+        """Draw the answers for the views of one video, if the task is a `DrawingTask`."""
+        if isinstance(self.task, DrawingTask):
+            answers, _ = self._answer(views)
+            self.task.draw(views[0].video, [each.view for each in views], answers, folder)
+
+    def _answer(self, views: Sequence[Example]) -> tuple[list[Tensors], list[Tensors]]:
+        """Answers and targets of the views of one video, on the CPU."""
         self.modules.eval()
         answers, targets = [], []
         for example in views:
@@ -115,7 +126,7 @@ class ProbeStage(Stage):
             answer = self.task.answer(self.head, self._features(inputs, generator), one)
             answers.append({name: value[0].cpu() for name, value in answer.items()})
             targets.append(asked)
-        return self.task.score(answers, targets)
+        return answers, targets
 
     def _features(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return inputs if self.live is None else self.live(inputs, generator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -108,3 +109,10 @@ class SeesFrames(Protocol):
     @property
     def frames_seen(self) -> tuple[int, ...] | None:
         """Positions of these frames in a clip; None = all."""
+class DrawingTask(Protocol):
+    """A task that can show its answers."""
+
+    def draw(
+        self, video: Any, views: Sequence[ClipView], answers: Sequence[Tensors], folder: Path
+    ) -> Sequence[Path]:
+        """Write pictures of the answers for the views of one video into a folder: the files."""
