@@ -22,6 +22,7 @@ from vdit.datasets.synthetic.writers.jhmdb import write_jhmdb
 from vdit.masks import read_mask_png
 from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.paper_tables import find_paper_row, paper_rows
+from vdit.probing.propagation_config import LabelPropagationConfig
 from vdit.probing.sweeps import Axis, draw, parse_axis, points
 
 T, H, W = 5, 48, 64
@@ -268,6 +269,12 @@ def test_shipped_configurations_name_what_is_there(path):
     else:
         assert all(source.backbone in BACKBONES for source in config.weighted_sources())
         assert config.propagation.settings().topk > 0
+    if isinstance(config, LabelPropagationConfig):
+        assert all(source.backbone in BACKBONES for source in config.weighted_sources())
+        assert config.propagation.settings().topk > 0
+    else:
+        assert config.source.backbone in BACKBONES
+        assert config.data.dataset in PROBE_DATASETS
     if config.paper.table:
         assert find_paper_row(config.paper.table, config.data.dataset, config.paper.method)
     with pytest.raises(ValueError, match=r"data\.root"):
