@@ -139,11 +139,12 @@ class TrackingStage(Stage):
         backbones = Backbones(config.run.device if config.run.device != "auto" else "cpu")
         backbone = backbones.get(source)
         levels = Levels.of(backbone, blocks)
-        place = config.features.folder or f"{folder}-features"
-        self.features = FrameFeatures(Path(place), config.features, levels)
-        for video in (*videos, *self.held_out):
-            if not self.features.has(video):
-                self.features.store(video, backbone)
+        place = Path(config.features.folder or f"{folder}-features")
+        # names of videos may be the same in both
+        self.features = FrameFeatures(place / "data", config.features, levels)
+        self.held_out_features = FrameFeatures(place / "validation", config.features, levels)
+        self.features.complete(videos, backbone)
+        self.held_out_features.complete(self.held_out, backbone)
         sizes = TrackQueryConfig(
             levels.channels, config.model.num_queries, config.model.transformer
         )
@@ -152,6 +153,7 @@ class TrackingStage(Stage):
             torch.manual_seed(config.run.seed)
             self.model = TrackQueryModel(sizes)
         self.modules = self.model
+        self.videos = videos
         self.data = FramePairs(videos, self.features, config.previous_range, config.run.seed)
         self.num_examples = len(self.data)
         self.collate = collate_pairs
@@ -223,9 +225,9 @@ class TrackingStage(Stage):
 
     # ---- scores and pictures -------------------------------------------------------------------
 
-    def follow(self, video: MotVideo) -> list[FrameTracks]:
+    def follow(self, video: MotVideo, features: FrameFeatures) -> list[FrameTracks]:
         """Run the tracker on a video whose features are kept."""
-        frames = (self.features.read(video, t) for t in range(len(video.frame_names)))
+        frames = (features.read(video, t) for t in range(len(video.frame_names)))
         return list(follow(self.model, frames, self.config.tracker))
 
     def validate(self, processes: Processes) -> dict[str, float]:
@@ -234,21 +236,21 @@ class TrackingStage(Stage):
             return {}
         was_training = self.model.training
         self.model.eval()
-        scores = [
-            score_video(video, join_frames(self.follow(video), video.size, video.sequence.first))
-            for video in self.held_out
-        ]
+        scores = []
+        for video in self.held_out:
+            frames = self.follow(video, self.held_out_features)
+            scores.append(score_video(video, join_frames(frames, video.size, video.sequence.first)))
         self.model.train(was_training)
         summary = TrackingScores.combine(scores).summary()
         return {name: float(summary[name]) for name in ("MOTA", "IDF1", "HOTA", "IDSw")}
 
     def draw_samples(self, folder: Path) -> None:
         """Draw boxes and identities over frames of a video."""
-        video = (self.held_out or self.data.videos)[0]
-        assert isinstance(video, MotVideo)
+        video = (self.held_out or self.videos)[0]
+        features = self.held_out_features if self.held_out else self.features
         was_training = self.model.training
         self.model.eval()
-        tracks = self.follow(video)
+        tracks = self.follow(video, features)
         self.model.train(was_training)
         chosen = np.linspace(0, len(tracks) - 1, NUM_PICTURES).round().astype(int).tolist()
         frames = video.frames(chosen)

@@ -9,7 +9,7 @@ Axes: T frames, C channels, h x w feature cells.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -151,6 +151,12 @@ class FrameFeatures:
                 "remove it"
             )
         return True
+
+    def complete(self, videos: Iterable[Video], backbone: Backbone) -> None:
+        """Compute and keep the maps of those videos that have none."""
+        for video in videos:
+            if not self.has(video):
+                self.store(video, backbone)
 
     def store(self, video: Video, backbone: Backbone) -> None:
         """Compute and keep the maps of a video; a folder appears once all of them are there."""
