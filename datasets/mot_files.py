@@ -33,6 +33,7 @@ __all__ = [
     "BoxTracks",
     "SequenceInfo",
     "TrueBoxTracks",
+    "parse_results",
     "read_detections",
     "read_results",
     "read_sequence_info",
@@ -155,14 +156,24 @@ def read_results(path: Path) -> BoxTracks:
         ValueError: the file cannot be read, a line has fewer than 7 columns or no numbers, a frame
             or an id is no whole number, an id is negative, or it is twice in a frame.
     """
-    table = _read_table(path, _RESULT, at_most=None, what="results")
-    tracks = _box_tracks(path, table)
+    return parse_results(read_text(path), path)
+
+
+def parse_results(text: str, place: Path) -> BoxTracks:
+    """Read the content of a file of results, such as one in an archive; see `read_results`.
+
+    Args:
+        text: content.
+        place: name of the file, for messages.
+    """
+    table = _parse_table(text, place, _RESULT, at_most=None, what="results")
+    tracks = _box_tracks(place, table)
     if (tracks.ids < 0).any():
         raise ValueError(
-            f"{path} has the id {tracks.ids.min()}, expected ids >= 0; it is rather a file of "
+            f"{place} has the id {tracks.ids.min()}, expected ids >= 0; it is rather a file of "
             "detections"
         )
-    _check_identities(path, table)
+    _check_identities(place, table)
     return tracks
 
 
@@ -227,9 +238,15 @@ def read_sequence_info(path: Path) -> SequenceInfo:
 
 
 def _read_table(path: Path, columns: tuple[str, ...], at_most: int | None, what: str) -> Floats:
+    return _parse_table(read_text(path), path, columns, at_most, what)
+
+
+def _parse_table(
+    text: str, path: Path, columns: tuple[str, ...], at_most: int | None, what: str
+) -> Floats:
     """[R, C] numbers of the named columns, which come first in each line."""
     rows = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         cells = line.split(",")
         if not line.strip():
             continue

@@ -6,6 +6,7 @@
     davis               <sequence>/<frame>.png                          palette, ids of the objects
     a2d, jhmdb          predictions.json    a list of records
     refcoco, +, g       predictions.json    a list of records
+    mot15, 17, 20       <sequence>.txt      rows of boxes with identities
 
 A record is {"image_id", "category_id": 1, "segmentation": COCO run lengths, "score"}, several a
 sample where a model gives several masks.
@@ -26,6 +27,7 @@ __all__ = [
     "mask_path",
     "record_id",
     "sequence_path",
+    "tracks_path",
 ]
 
 MASK_DATASETS = ("ref-youtube-vos", "mevis")
@@ -120,3 +122,12 @@ def record_id(dataset: str, video: str, expression: str) -> str | int:
     if dataset.startswith("refcoco"):
         return int(expression)
     return f"v_{video}_{expression}"
+
+
+def tracks_path(sequence: str) -> PurePosixPath:
+    """Path of the boxes of one sequence of MOTChallenge.
+
+    >>> str(tracks_path("MOT17-02-FRCNN"))
+    'MOT17-02-FRCNN.txt'
+    """
+    return PurePosixPath(f"{sequence}.txt")

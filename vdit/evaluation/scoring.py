@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from vdit.datasets.davis_masks import read_davis_masks
+from vdit.datasets.mot import MOT15, MOT17, MOT20
 from vdit.datasets.referring_datasets import REFERRING_DATASETS
 from vdit.evaluation.execution import Execution
 from vdit.evaluation.label_scores import (
@@ -19,10 +20,12 @@ from vdit.evaluation.prediction_layouts import RECORD_DATASETS
 from vdit.evaluation.record_scores import evaluate_records
 from vdit.evaluation.report import EvalReport
 from vdit.evaluation.sentence_scores import evaluate_sentences
+from vdit.evaluation.track_scores import evaluate_tracks
 
 __all__ = ["DEFAULT_SPLITS", "evaluate"]
 
 _DAVIS = "davis"
+_MOT = {benchmark.name: benchmark for benchmark in (MOT15, MOT17, MOT20)}
 _PROTOCOLS = {_DAVIS: DAVIS_PROTOCOLS, "ref-davis": REF_DAVIS_PROTOCOLS}
 
 DEFAULT_SPLITS = {
@@ -34,6 +37,9 @@ DEFAULT_SPLITS = {
     "refcoco": "val",
     "refcoco+": "val",
     "refcocog": "val",
+    "mot15": "train",
+    "mot17": "train",
+    "mot20": "train",
 }
 """The split with public truth that a data set is usually scored on."""
 
@@ -51,7 +57,7 @@ def evaluate(
     """Score predictions against the truth of a data set.
 
     Args:
-        dataset: "davis", or a name of REFERRING_DATASETS.
+        dataset: "davis", "mot15", "mot17", "mot20", or a name of REFERRING_DATASETS.
         root: folder of the data set.
         predictions: folder or zip, laid out as in `vdit.evaluation.prediction_layouts`.
         split: part of the data set; None = that of DEFAULT_SPLITS, or see `read_davis_masks`.
@@ -64,10 +70,9 @@ def evaluate(
         ValueError: an unknown data set, split or protocol; the truth is not public; predictions are
             missing, damaged or of another size.
     """
-    if dataset != _DAVIS and dataset not in REFERRING_DATASETS:
-        raise ValueError(
-            f"expected a data set among {_DAVIS}, {', '.join(REFERRING_DATASETS)}; got {dataset!r}"
-        )
+    known = (_DAVIS, *_MOT, *REFERRING_DATASETS)
+    if dataset not in known:
+        raise ValueError(f"expected a data set among {', '.join(known)}; got {dataset!r}")
     protocols = _PROTOCOLS.get(dataset, ())
     if protocol is not None and protocol not in protocols:
         known = f"it has {', '.join(protocols)}" if protocols else "it has only one; leave it out"
@@ -81,6 +86,9 @@ def evaluate(
             root, split, year, unsupervised=protocol == "unsupervised"
         )
         return evaluate_davis(name, sequences, files, protocol, missing_as_empty, execution)
+    if dataset in _MOT:
+        videos = _MOT[dataset].read(root, split or DEFAULT_SPLITS[dataset])
+        return evaluate_tracks(videos, files, missing_as_empty, execution)
     samples = REFERRING_DATASETS[dataset].read(root, split or DEFAULT_SPLITS[dataset])
     if dataset == "ref-davis":
         return evaluate_ref_davis(samples, files, protocol, missing_as_empty, execution)
