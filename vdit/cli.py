@@ -27,6 +27,7 @@ from vdit.command_parsers.probe import add_probe
 from vdit.command_parsers.propagate import add_propagate
 from vdit.command_parsers.segment import add_segment
 from vdit.command_parsers.shared import add_json
+from vdit.command_parsers.track import add_track
 from vdit.command_parsers.train import add_train
 
 USER_ERROR = 2
@@ -93,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_analyze(commands)
     add_features(commands)
     add_propagate(commands)
+    add_track(commands)
     add_probe(commands)
     add_bench(commands)
     info = commands.add_parser("info", help="versions, devices, compiled kernels, models found")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
 from vdit.models.track_queries import TrackQueryModel
-from vdit.tracking.frame_features import Levels
 from vdit.tracking.frame_tracks import FrameTracks
 from vdit.tracking.iou_tracker import IouTracker
 from vdit.tracking.query_tracker import QueryTracker, TrackerOptions
 
-__all__ = ["follow", "follow_by_overlap"]
+__all__ = ["as_detections", "follow", "follow_by_overlap"]
 
 
 def follow(
@@ -48,12 +47,6 @@ def follow_by_overlap(
     tracker = IouTracker(least_iou, patience)
     for frame in detections:
         yield tracker.step(frame.boxes_xyxy, frame.scores)
-
-
-def joined(levels: Levels, stream: Iterable[Mapping[str, Tensor]]) -> Iterator[list[Tensor]]:
-    """Turn maps of blocks into maps of levels, frame by frame."""
-    for maps in stream:
-        yield levels.join(dict(maps))
 
 
 def as_detections(boxes_xyxy: Tensor, scores: Tensor | None = None) -> FrameTracks:
