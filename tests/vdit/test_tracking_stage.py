@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from vdit.cli import main
+from vdit.commands.train import read_training
 from vdit.config import load_config
 from vdit.datasets.mot import read_mot
 from vdit.datasets.mot_files import BoxTracks, read_results, write_results
@@ -19,7 +21,9 @@ from vdit.tracking.frame_features import FeatureConfig, FrameFeatures, Levels, s
 from vdit.tracking.query_tracker import TrackerOptions
 from vdit.tracking.tracker_files import load_tracker
 from vdit.training.distributed import Processes
+from vdit.training.track_criterion import TermWeights
 
+ROOT = Path(__file__).parents[2]
 T, H, W = 6, 48, 64
 CONTENT = {
     "features": {
@@ -270,3 +274,20 @@ def test_missing_and_damaged_results(tree, tmp_path, capsys):
 
 def test_options_of_the_tracker_are_kept(stage):
     assert stage.spec.options == TrackerOptions()
+
+
+# ---- configurations ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mot17", "mot17_half", "rendered"])
+def test_shipped_configurations(name):
+    content = read_training(ROOT / "configs" / "tracking" / f"{name}.yaml")
+    assert content.pop("stage") == "tracking"
+    config = load_config(TrackingConfig, content, ["data.root=x"])
+    assert config.loss == TermWeights(2.0, 5.0, 2.0)
+    assert (config.augmentation.false_positive, config.augmentation.false_negative) == (0.1, 0.4)
+    assert (config.run.clip, config.run.decay) == (0.1, 1e-4)
+    assert config.tracker.detection_threshold == config.tracker.track_threshold == 0.4
+    if name == "mot17_half":
+        assert (config.data.split, config.validation.split) == ("train-half", "val-half")
+        assert (config.previous_range, config.run.rate, config.run.epochs) == (5, 2e-4, 50)
