@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from vdit.stages.referring import ReferringConfig, ReferringStage
 from vdit.stages.tokenizers import TokenizerConfig, train_tokenizers
 from vdit.stages.towers import TowersConfig, TowersStage
 from vdit.stages.tracking import TrackingConfig, TrackingStage
+from vdit.stages.video_tokenizer import VideoTokenizerStage, VideoTokenizerTraining
+from vdit.stages.walt import WaltStage, WaltTraining
+from vdit.stages.walt_latents import LatentsConfig, write_latents
 from vdit.stages.words import WordsConfig, WordsStage
 from vdit.training.distributed import Processes, join_processes
 from vdit.training.engine import CHECKPOINT, Trainer
@@ -33,8 +37,14 @@ STAGES: dict[str, tuple[Any, Any]] = {
     "referring": (ReferringConfig, ReferringStage),
     "benchmark": (BenchmarkConfig, BenchmarkStage),
     "tracking": (TrackingConfig, TrackingStage),
+    "video_tokenizer": (VideoTokenizerTraining, VideoTokenizerStage),
+    "walt": (WaltTraining, WaltStage),
 }
-TOKENIZERS = "tokenizers"
+PREPARATIONS: dict[str, tuple[Any, Callable[[Any, Path], None]]] = {
+    "tokenizers": (TokenizerConfig, train_tokenizers),
+    "walt_latents": (LatentsConfig, write_latents),
+}
+"""Stages that have no steps."""
 
 
 def run(arguments: Namespace) -> None:
@@ -43,8 +53,9 @@ def run(arguments: Namespace) -> None:
     content = read_training(path)
     name = content.pop("stage")
     folder = Path(arguments.output)
-    if name == TOKENIZERS:
-        train_tokenizers(load_config(TokenizerConfig, content, arguments.changes), folder)
+    if name in PREPARATIONS:
+        schema, prepare = PREPARATIONS[name]
+        prepare(load_config(schema, content, arguments.changes), folder)
         return
     config = load_config(STAGES[name][0], content, arguments.changes)
     quiet_libraries()
@@ -96,7 +107,7 @@ def read_training(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         based = read_training(path.parent / str(base), (*above, path.resolve()))
         merged: Any = OmegaConf.to_object(OmegaConf.merge(based, content))
         content = dict(merged)
-    known = [TOKENIZERS, *STAGES]
+    known = [*PREPARATIONS, *STAGES]
     if content.get("stage") not in known:
         raise ValueError(f"expected `stage:` with one of {', '.join(known)} in {path}")
     return content

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vdit.stages.clips import (
     ClipConfig,
@@ -19,6 +18,7 @@ from vdit.stages.clips import (
     videos_of,
 )
 from vdit.stages.parts import fresh_networks, save_part
+from vdit.stages.reconstruction import random_crop, reconstruction_losses
 from vdit.training.engine import RunConfig, Stage
 from vdit.visualize import contact_sheet
 
@@ -64,20 +64,11 @@ class AutoencoderStage(Stage):
         self.collate = collate_examples
 
     def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
-        frames = self._crop(2 * videos_of(batch).flatten(0, 1) - 1)
+        frames = random_crop(2 * videos_of(batch).flatten(0, 1) - 1, self.config.crop)
         posterior = self.vae.encode(frames).latent_dist
         output = self.vae.decode(posterior.sample()).sample
-        pixels = F.l1_loss(output, frames)
-        edges = sum(F.l1_loss(output.diff(dim=axis), frames.diff(dim=axis)) for axis in (2, 3))
         divergence = posterior.kl().mean()
-        loss = pixels + self.config.edges * edges + self.config.kl * divergence
-        return {"loss": loss, "pixels": pixels, "kl": divergence}
-
-    def _crop(self, frames: Tensor) -> Tensor:
-        """Cut squares at one random place."""
-        side = self.config.crop
-        top, left = (int(torch.randint(0, length - side + 1, ())) for length in frames.shape[-2:])
-        return frames[..., top : top + side, left : left + side]
+        return reconstruction_losses(output, frames, divergence, self.config.edges, self.config.kl)
 
     def draw_samples(self, folder: Path) -> None:
         frames = self._held_out()
