@@ -137,13 +137,13 @@ class PromptProjection(nn.Module):
         self.null = nn.Parameter(0.02 * torch.randn(length, text_dim))
         self.project = nn.Linear(text_dim, width)
 
-    def forward(self, text: Tensor | None, has_text: Sequence[bool], B: int) -> Tensor:
+    def forward(self, text: Tensor | None, has_text: Sequence[bool] | None, B: int) -> Tensor:
         """Project [B, L, text_dim]; rows without a prompt, and None, get the null prompt."""
         null = self.null.expand(B, -1, -1)
         if text is None:
             return self.project(null)
         text = text.to(self.null.dtype)
-        if not all(has_text):
+        if has_text is not None:
             known = torch.tensor(list(has_text), device=text.device)[:, None, None]
             text = torch.where(known, text, null)
         return self.project(text)
@@ -266,7 +266,7 @@ class Walt(nn.Module):
             state = state + self._embed_classes(classes, state)[:, None]
         condition = None
         if self.config.text_dim is not None:
-            condition = self.prompt(text, has_text or [True] * B, B)
+            condition = self.prompt(text, has_text, B)
         first = self.modulation(state)
         for i, block in enumerate(self.blocks):
             modulation = first if i == 0 else first + self.added_modulations[i - 1](state)

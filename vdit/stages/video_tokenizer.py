@@ -142,4 +142,3 @@ class VideoTokenizerStage(Stage):
 
     def _pixels(self, batch: list[ClipExample]) -> Tensor:
         return 2 * videos_of(batch).to(self.device) - 1
-
