@@ -26,8 +26,8 @@ from vdit.probing.propagation_config import LabelPropagationConfig, full_key
 from vdit.probing.results import RESULTS_FILE, Row, format_rows, format_value, read_rows
 from vdit.probing.tasks.classification import Classification, ClassificationConfig
 from vdit.probing.tasks.depth import Depth, DepthConfig
-from vdit.probing.tasks.pose import Pose, PoseConfig
 from vdit.probing.tasks.discovery import Discovery, DiscoveryConfig
+from vdit.probing.tasks.pose import Pose, PoseConfig
 from vdit.probing.tasks.segmentation import Segmentation, SegmentationConfig
 
 

@@ -109,6 +109,9 @@ class SeesFrames(Protocol):
     @property
     def frames_seen(self) -> tuple[int, ...] | None:
         """Positions of these frames in a clip; None = all."""
+
+
+@runtime_checkable
 class DrawingTask(Protocol):
     """A task that can show its answers."""
 
