@@ -26,7 +26,7 @@ def test_trained_features_know_more_of_depth_than_chance_and_random_ones(tmp_pat
         DepthConfig(
             data=LearnedData("rendered-depth", str(tmp_path / "tree"), [Fold("train", "val")]),
             view=ViewOptions(num_frames=2, sampling="strided"),
-            source=FeatureSource("mini", "up2", timestep=50, random_weights=random_weights),
+            source=FeatureSource("mini", "up2", timestep=0, random_weights=random_weights),
             head=DepthHead(width=64, min_depth=1.0),
             run=RunConfig(
                 steps=100, batch=12, rate=2e-3, warmup=10, average=None, workers=0, decay=0.01

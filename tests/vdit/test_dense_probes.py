@@ -38,7 +38,7 @@ def probe(tree, tmp_path, capsys):
                 "options": {"before": 1, "after": 1},
             },
             "view": {"num_frames": T, "sampling": "around"},
-            "source": {"backbone": "mini", "block": "vae4", "timestep": 50},
+            "source": {"backbone": "mini", "block": "vae4", "timestep": 0},
             "head": {"kind": "dense", "width": 16},
             "run": {"steps": 15, "batch": 6, "rate": 0.01, "warmup": 3, "average": None,
                     "workers": 0},
