@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import re
 from pathlib import Path
@@ -250,35 +251,54 @@ def test_files_that_are_no_configuration(tmp_path, capsys, content, message):
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 def test_shipped_configurations_name_what_is_there(path):
     content = yaml.safe_load(path.read_text())
-    task = content.pop("task")
-    config = load_config(TASKS[task].schema, content, ["data.root=somewhere"])
-    if task == "label_propagation":
-        assert all(source.backbone in BACKBONES for source in config.weighted_sources())
-        assert config.propagation.settings().topk > 0
-    else:
-        assert config.source.backbone in BACKBONES
-        assert config.data.dataset in PROBE_DATASETS
-        splits = PROBE_DATASETS[config.data.dataset].splits
-        assert {split for fold in config.data.folds for split in (fold.train, fold.test)} <= {
-            *splits
-        }
     config = load_config(TASKS[content.pop("task")].schema, content, ["data.root=somewhere"])
-    if isinstance(config, LearnedProbeConfig):
-        assert config.source.backbone in BACKBONES
-        assert config.data.dataset in PROBE_DATASETS
-    else:
-        assert all(source.backbone in BACKBONES for source in config.weighted_sources())
-        assert config.propagation.settings().topk > 0
     if isinstance(config, LabelPropagationConfig):
         assert all(source.backbone in BACKBONES for source in config.weighted_sources())
         assert config.propagation.settings().topk > 0
     else:
         assert config.source.backbone in BACKBONES
         assert config.data.dataset in PROBE_DATASETS
+    if isinstance(config, LearnedProbeConfig):
+        benchmark = PROBE_DATASETS[config.data.dataset]
+        tested = [split for fold in config.data.folds for split in (fold.train, fold.test)]
+        assert set(tested) <= set(benchmark.splits)
+        inspect.signature(benchmark.read).bind("root", "split", **config.data.options)
     if config.paper.table:
         assert find_paper_row(config.paper.table, config.data.dataset, config.paper.method)
     with pytest.raises(ValueError, match=r"data\.root"):
         load_config(type(config), content)
+
+
+@pytest.mark.parametrize("name", ["action_ucf101", "action_hmdb51"])
+def test_other_rows_of_a_comment_are_configurations(name):
+    """Every line of changes that a comment of action_ucf101 names."""
+    content = yaml.safe_load((CONFIGS[0].parent / f"{name}.yaml").read_text())
+    comment = (CONFIGS[0].parent / "action_ucf101.yaml").read_text()
+    rows = re.findall(r"^#   (\S.*)$", comment, re.MULTILINE)
+    assert len(rows) == 6
+    task = TASKS[content.pop("task")]
+    for row in rows:
+        words = (word.partition("=") for word in row.split(" "))
+        changes = [f"{task.full_key(key, content)}={value}" for key, _, value in words]
+        config = load_config(task.schema, content, ["data.root=somewhere", *changes])
+        assert config.source.backbone in BACKBONES
+        assert find_paper_row(config.paper.table, config.data.dataset, config.paper.method)
+
+
+def test_actions_have_the_settings_of_the_paper():
+    for name, epochs in (("ucf101", 100), ("hmdb51", 50)):
+        content = yaml.safe_load((CONFIGS[0].parent / f"action_{name}.yaml").read_text())
+        config = load_config(TASKS[content.pop("task")].schema, content, ["data.root=somewhere"])
+        run, view = config.run, config.view
+        assert (run.epochs, run.batch, run.rate, run.warmup) == (epochs, 48, 5e-4, 3000)
+        assert (run.clip, run.decay, run.schedule, run.average) == (0.1, 0.05, "cosine", None)
+        assert (view.num_frames, view.sampling, view.short_side) == (16, "uniform", 224)
+        assert (tuple(view.crop), view.crops, view.clips) == ((224, 224), 1, 1)
+        assert (config.source.block, config.source.timestep) == ("up1", 50)
+        assert [(f.train, f.test) for f in config.data.folds] == [
+            (f"train{k}", f"test{k}") for k in (1, 2, 3)
+        ]
+        assert config.head.kind == "pooled"
 
 
 def test_ted_has_the_settings_of_its_table_6():
@@ -300,7 +320,7 @@ def test_ted_has_the_settings_of_its_table_6():
 
 
 def test_rows_of_papers_fit_together():
-    assert len(paper_rows()) == 123
+    assert len(paper_rows()) == 166
     for row in paper_rows():
         assert row.values
         if {"J_m", "F_m", "J&F_m"} <= row.values.keys() and not row.note.startswith("as printed"):

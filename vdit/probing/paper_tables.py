@@ -25,7 +25,7 @@ class PaperRow:
         table: paper and table.
         dataset: our name of the data set.
         method: as the paper calls it.
-        values: metric -> value; percent, metres, seconds or gigabytes.
+        values: metric -> value; percent, metres, seconds, gigabytes or ratios.
         note: what is odd about the row.
     """
 
