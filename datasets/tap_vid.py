@@ -98,8 +98,8 @@ def read_tap_vid_davis(
         return dataclasses.replace(other, name=_DAVIS, note=f"{other.name} {split}")
     if split == "train":
         raise ValueError(
-            f"{_DAVIS} has no videos for training; pass options.perception_test=ROOT to learn from "
-            "Perception Test"
+            f"{_DAVIS} has no videos for training; pass data.options.perception_test=ROOT to learn "
+            "from Perception Test"
         )
     _check_split(_DAVIS, split)
     path = _davis_path(Path(root), split)

@@ -97,7 +97,7 @@ def test_videos_to_learn_from_are_those_of_perception_test(tmp_path, clips):
     dataset = read_tap_vid_davis(tmp_path, "train", perception_test=tmp_path / "pt")
     assert (dataset.name, dataset.note) == ("tap-vid-davis", "perception-test-points train")
     assert_points(dataset[0], clips["goat"])
-    with pytest.raises(ValueError, match=r"pass options\.perception_test=ROOT"):
+    with pytest.raises(ValueError, match=r"pass data\.options\.perception_test=ROOT"):
         read_tap_vid_davis(tmp_path, "train")
     with pytest.raises(ValueError, match="split='val' is unknown"):
         read_tap_vid_davis(tmp_path, "val")

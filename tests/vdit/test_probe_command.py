@@ -21,9 +21,7 @@ from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.writers.davis import write_davis
 from vdit.datasets.synthetic.writers.jhmdb import write_jhmdb
 from vdit.masks import read_mask_png
-from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.paper_tables import find_paper_row, paper_rows
-from vdit.probing.propagation_config import LabelPropagationConfig
 from vdit.probing.sweeps import Axis, draw, parse_axis, points
 
 T, H, W = 5, 48, 64
@@ -253,6 +251,9 @@ def test_shipped_configurations_name_what_is_there(path):
     content = yaml.safe_load(path.read_text())
     config = load_config(TASKS[content.pop("task")].schema, content, ["data.root=somewhere"])
     if isinstance(config, LabelPropagationConfig):
+    task = content.pop("task")
+    config = load_config(TASKS[task].schema, content, ["data.root=somewhere"])
+    if task == "label_propagation":
         assert all(source.backbone in BACKBONES for source in config.weighted_sources())
         assert config.propagation.settings().topk > 0
     else:
@@ -263,6 +264,10 @@ def test_shipped_configurations_name_what_is_there(path):
         tested = [split for fold in config.data.folds for split in (fold.train, fold.test)]
         assert set(tested) <= set(benchmark.splits)
         inspect.signature(benchmark.read).bind("root", "split", **config.data.options)
+        splits = PROBE_DATASETS[config.data.dataset].splits
+        assert {split for fold in config.data.folds for split in (fold.train, fold.test)} <= {
+            *splits
+        }
     if config.paper.table:
         assert find_paper_row(config.paper.table, config.data.dataset, config.paper.method)
     with pytest.raises(ValueError, match=r"data\.root"):
@@ -321,6 +326,7 @@ def test_ted_has_the_settings_of_its_table_6():
 
 def test_rows_of_papers_fit_together():
     assert len(paper_rows()) == 166
+    assert len(paper_rows()) == 125
     for row in paper_rows():
         assert row.values
         if {"J_m", "F_m", "J&F_m"} <= row.values.keys() and not row.note.startswith("as printed"):

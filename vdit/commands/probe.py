@@ -24,9 +24,11 @@ from vdit.probing.learned_probe import BuildTask, run_learned_probes
 from vdit.probing.paper_tables import PaperRow, paper_rows
 from vdit.probing.propagation_config import LabelPropagationConfig, full_key
 from vdit.probing.results import RESULTS_FILE, Row, format_rows, format_value, read_rows
+from vdit.probing.tasks.boxes import Boxes, BoxesConfig
 from vdit.probing.tasks.classification import Classification, ClassificationConfig
 from vdit.probing.tasks.depth import Depth, DepthConfig
 from vdit.probing.tasks.discovery import Discovery, DiscoveryConfig
+from vdit.probing.tasks.points import Points, PointsConfig
 from vdit.probing.tasks.pose import Pose, PoseConfig
 from vdit.probing.tasks.segmentation import Segmentation, SegmentationConfig
 
@@ -100,6 +102,8 @@ TASKS = {
     "depth": _learned("depth", DepthConfig, Depth.build),
     "pose": _learned("pose", PoseConfig, Pose.build),
     "discovery": _learned("discovery", DiscoveryConfig, Discovery.build),
+    "points": _learned("points", PointsConfig, Points.build),
+    "boxes": _learned("boxes", BoxesConfig, Boxes.build),
 }
 
 

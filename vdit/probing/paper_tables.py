@@ -4,7 +4,8 @@
 of errors, in metres, and a note where a row contradicts itself or its metric is not defined.
 
 References: "TED" is Emerging Tracking from Video Diffusion; "Structure of the dynamic world" is
-Video diffusion models learn the structure of the dynamic world.
+Video diffusion models learn the structure of the dynamic world; "From Image to Video" is From image
+to video: an empirical study of diffusion representations.
 """
 
 from __future__ import annotations
