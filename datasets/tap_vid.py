@@ -9,7 +9,7 @@ shares of the frame, and `occluded` [P, T]. The files hold gigabytes and name co
 read by `array_pickles.py`, frame by frame.
 
 All of TAP-Vid is for tests. Split "train" of TAP-Vid-DAVIS stands for videos of another data set
-that a probe learns from, the point tracks of Perception Test.
+that a probe learns from, the point tracks of Perception Test; they may lie in perception_test/.
 
 Reference: Doersch et al., TAP-Vid: A Benchmark for Tracking Any Point in a Video, NeurIPS 2022
 (Datasets and Benchmarks).
@@ -87,20 +87,21 @@ def read_tap_vid_davis(
     Args:
         root: folder of tapvid_davis.pkl, or the one above it.
         split: "test"; "train" gives the training videos of Perception Test instead.
-        perception_test: root of Perception Test, for "train".
+        perception_test: root of Perception Test, for "train"; None = perception_test/ in `root`.
 
     Raises:
-        ValueError: another split; "train" without `perception_test`; the file is missing or
+        ValueError: another split; "train" without Perception Test; the file is missing or
             damaged, holds no video, or names more than arrays.
     """
-    if split == "train" and perception_test is not None:
-        other = read_perception_test_points(Path(perception_test), split)
-        return dataclasses.replace(other, name=_DAVIS, note=f"{other.name} {split}")
     if split == "train":
-        raise ValueError(
-            f"{_DAVIS} has no videos for training; pass data.options.perception_test=ROOT to learn "
-            "from Perception Test"
-        )
+        folder = Path(perception_test or _davis_path(Path(root), split))
+        if not folder.is_dir():
+            raise ValueError(
+                f"{_DAVIS} has no videos for training, and {folder} is no folder; pass "
+                "data.options.perception_test=ROOT to learn from Perception Test"
+            )
+        other = read_perception_test_points(folder, split)
+        return dataclasses.replace(other, name=_DAVIS, note=f"{other.name} {split}")
     _check_split(_DAVIS, split)
     path = _davis_path(Path(root), split)
     entries = read_array_pickle(path)
@@ -198,6 +199,8 @@ def _find(root: Path, folder: str, name: str) -> Path:
 
 
 def _davis_path(root: Path, split: str) -> Path:
+    if split == "train":
+        return Path(root) / "perception_test"
     return _find(Path(root), "tapvid_davis", "tapvid_davis.pkl")
 
 
@@ -214,7 +217,7 @@ _PUBLISHED = ("https://github.com/google-deepmind/tapnet",)
 
 TAP_VID_DAVIS = Benchmark(
     name=_DAVIS,
-    splits=(_TEST,),
+    splits=("train", _TEST),
     list_path=_davis_path,
     read=read_tap_vid_davis,
     published=_PUBLISHED,

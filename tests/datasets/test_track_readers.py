@@ -97,6 +97,8 @@ def test_videos_to_learn_from_are_those_of_perception_test(tmp_path, clips):
     dataset = read_tap_vid_davis(tmp_path, "train", perception_test=tmp_path / "pt")
     assert (dataset.name, dataset.note) == ("tap-vid-davis", "perception-test-points train")
     assert_points(dataset[0], clips["goat"])
+    write_perception_test(tmp_path / "b/perception_test", clips, "train", "train.json")
+    assert len(read_tap_vid_davis(tmp_path / "b", "train")) == 3
     with pytest.raises(ValueError, match=r"pass data\.options\.perception_test=ROOT"):
         read_tap_vid_davis(tmp_path, "train")
     with pytest.raises(ValueError, match="split='val' is unknown"):
