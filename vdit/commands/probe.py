@@ -82,7 +82,21 @@ def _learned_details(row: Row) -> list[str]:
         f"{row['num_training_clips']} clips trained on, {row['steps']} steps of "
         f"{row['seconds_per_step']:.3f} s, {row['head_parameters']} parameters"
     )
-    return lines
+    return lines + _finetuning_details(row.get("finetuning"))
+
+
+def _finetuning_details(found: Mapping[str, Any] | None) -> list[str]:
+    """What learned of the backbone, what that cost, how far its blocks moved."""
+    if not found:
+        return []
+    memory = found["memory_ratio"]
+    cost = "" if memory is None else f"{memory:.1f}x the memory and "
+    moved = ", ".join(f"{k} {value:.1e}" for k, value in found["relative_change"].items())
+    return [
+        f"{found['trained_parameters']} parameters of the backbone ({found['mode']}); a step takes "
+        f"{cost}{found['seconds_ratio']:.1f}x the time of a frozen one",
+        f"relative change of blocks: {moved}",
+    ]
 
 
 def _listed(row: Row, values: Mapping[str, float | None]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from vdit.atomic import replace_when_complete
-from vdit.finetuning import prepare_finetuning
+from vdit.probing.backbone_training import BackboneTraining
 from vdit.probing.clip_features import (
     ClipFrames,
     KeptFeatures,
@@ -25,9 +25,11 @@ from vdit.probing.learned_folds import FoldExamples
 from vdit.probing.live_features import LiveFeatures
 from vdit.probing.probe_stage import Inputs, ProbeStage
 from vdit.probing.probe_task import DrawingTask, FeatureShape, ProbeTask
+from vdit.probing.probe_task import FeatureShape, ProbeTask
+from vdit.probing.step_costs import StepCost, compare_costs, measure_steps
 from vdit.training.distributed import Processes
 from vdit.training.engine import CHECKPOINT, Trainer
-from vdit.training.run_config import RunConfig
+from vdit.training.run_config import RunConfig, divide
 
 SCORES_FILE = "scores.json"
 PICTURES_FOLDER = "pictures"
@@ -119,14 +121,34 @@ class HeadTraining:
         return ProbeStage(self.task, head, inputs, fold.train, live, folder)
 
     def _live(self) -> LiveFeatures | None:
-        """Prepare a backbone that computes features in every step, if one has to."""
+        """Give a frozen backbone that computes features in every step, if one has to."""
         if self.config.features.cached:
             return None
-        learns = self.config.finetuning.mode != "frozen"
-        backbone = self.backbones.network(self.config.source, is_new=learns)
-        if learns:
-            prepare_finetuning(backbone, self.config.finetuning)
+        backbone = self.backbones.network(self.config.source, is_new=self._learns)
+        if not self._learns:
+            backbone.use_checkpointing(self.config.finetuning.checkpointing)
         return LiveFeatures(backbone, self.config.source)
+
+    @property
+    def _learns(self) -> bool:
+        return self.config.finetuning.mode != "frozen"
+
+    def _let_learn(self, stage: ProbeStage, live: LiveFeatures, run: RunConfig) -> StepCost:
+        """Let the backbone of a stage learn; what a step costs while it is frozen still."""
+        micro = divide(run, self.processes.world_size, stage.num_examples).micro_batch
+        alone = replace(
+            run, batch=micro, micro_batch=micro, groups=[], sharding="none", compile=None
+        )
+        twin = Trainer(stage, alone, stage.folder, Processes(device=self.processes.device))
+        cost = measure_steps(twin)
+        torch.manual_seed(run.seed)
+        stage.learning = BackboneTraining(
+            live.backbone,
+            self.config.finetuning,
+            self.config.source.block,
+            remembers=self.processes.is_first,
+        )
+        return cost
 
     def _frames(self, live: LiveFeatures) -> ClipFrames:
         return ClipFrames(self.config.source, live.backbone.size_multiple)
@@ -142,7 +164,12 @@ class HeadTraining:
 
     def _train(self, stage: ProbeStage, run: RunConfig, fold: FoldExamples) -> Scores:
         """Train to the end and score the videos of the test, shared out over the processes."""
+        frozen, cost = None, None
+        if stage.live is not None and self._learns:
+            frozen = self._let_learn(stage, stage.live, run)
         trainer = Trainer(stage, run, stage.folder, self.processes)
+        if frozen is not None:
+            cost = measure_steps(trainer)
         if (stage.folder / CHECKPOINT).is_file():
             trainer.resume()
         first_step, begin = trainer.step, time.perf_counter()
@@ -154,10 +181,16 @@ class HeadTraining:
             raise KeyboardInterrupt  # a SIGTERM; the next run resumes
         seconds = (time.perf_counter() - begin) / max(trainer.step - first_step, 1)
         mine = fold.test[self.processes.rank :: self.processes.world_size]
-        shares = self.processes.gather([stage.score(views) for views in mine])
+        with trainer.looking():
+            shares = self.processes.gather([stage.score(views) for views in mine])
+            learning = stage.learning if self.processes.is_first else None
+            moved = None if learning is None else learning.describe()
+        if moved is not None and frozen is not None and cost is not None:
+            moved |= compare_costs(cost, frozen)
         return {
             "metrics": self.task.summarize([record for share in shares for record in share]),
             "steps": trainer.portions.steps,
             "seconds_per_step": round(seconds, 5),
             "head_parameters": sum(each.numel() for each in stage.head.parameters()),
+            "finetuning": moved,
         }

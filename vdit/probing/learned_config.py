@@ -124,6 +124,7 @@ class LearnedProbeConfig:
         del facts["features"]["keep"]
         del facts["share"]
         del facts["pictures"]
+        del facts["run"]["sharding"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from vdit.atomic import replace_when_complete
 from vdit.datasets.videos import VideoDataset
 from vdit.measure import peak_memory
+from vdit.probing.backbone_training import mean_over_heads
 from vdit.probing.clip_features import Example, KeptFeatures
 from vdit.probing.feature_sources import Backbones
 from vdit.probing.head_training import HeadTraining, Scores
@@ -237,6 +238,7 @@ class _LearnedRun:
             "seconds_per_step": mean(scores["seconds_per_step"] for _, _, scores in heads),
             "head_parameters": heads[0][2]["head_parameters"],
             "steps": heads[0][2]["steps"],
+            "finetuning": mean_over_heads([scores["finetuning"] for _, _, scores in heads]),
             "peak_memory_bytes": peak_memory(),
             **_device_memory(self.backbones.device),
             "config": self._described(),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from vdit.atomic import replace_when_complete
+from vdit.probing.backbone_training import BackboneTraining
 from vdit.probing.clip_features import Example
 from vdit.probing.live_features import LiveFeatures
 from vdit.probing.probe_task import DrawingTask, ProbeTask, Record, Tensors
@@ -60,6 +61,9 @@ class ProbeStage(Stage):
         examples: of the training.
         live: computes features from inputs that are frames; None = inputs are features.
         folder: that `export` writes the head into.
+
+    Attributes:
+        learning: what learns of the backbone, if anything.
     """
 
     def __init__(
@@ -79,6 +83,10 @@ class ProbeStage(Stage):
         parts = {"head": head} if live is None else {"head": head, "live": live}
         self.modules = nn.ModuleDict(parts)
         self.device = torch.device("cpu")
+        self.learning: BackboneTraining | None = None
+
+    def layers(self) -> list[nn.Module]:
+        return [] if self.live is None else self.live.backbone.layer_modules()
 
     def move(self, device: torch.device) -> None:
         self.device = device
@@ -96,11 +104,13 @@ class ProbeStage(Stage):
         (folder / "training_clips.json").write_text(json.dumps(metrics) + "\n")
 
     def export(self) -> None:
-        """Write the head."""
+        """Write the head, and what learned of the backbone."""
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {name: value.detach().cpu() for name, value in self.head.state_dict().items()}
         with replace_when_complete(self.folder / HEAD_FILE) as partial:
             save_file(state, partial)
+        if self.learning is not None:
+            self.learning.export(self.folder)
 
     @torch.no_grad()
     def score(self, views: Sequence[Example]) -> Record:

@@ -153,13 +153,14 @@ class Trainer:
         torch.manual_seed(noise_seed(self.config.seed, self.step, number))
         is_last = turn == self.portions.accumulate - 1
         with accumulating(self.network, is_last):
-            with self._autocast():
+            with self.autocast():
                 losses = self.network(batch, count)
             self.updater.backward(losses["loss"])
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()
         return dict(zip(losses, values, strict=True))
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """Give the context of a forward pass."""
         dtype = getattr(torch, self.config.precision)
         enabled = dtype != torch.float32
         return torch.autocast(
@@ -191,7 +192,7 @@ class Trainer:
         if step % config.save_every == 0 or (end_of_epoch and not is_end):
             self.save()
         if step % config.sample_every == 0 or is_end:
-            with self._for_looking():
+            with self.looking():
                 if self.processes.is_first:
                     self.stage.draw_samples(self._sample_folder())
         if step % config.validate_every == 0 if config.validate_every else end_of_epoch:
@@ -228,7 +229,7 @@ class Trainer:
         )
 
     def _validate(self, logs: list[ScalarLog]) -> None:
-        with self._for_looking():
+        with self.looking():
             scores = self.stage.validate(self.processes)
         if scores and self.processes.is_first:
             values = {f"validation/{name}": value for name, value in scores.items()}
@@ -239,15 +240,15 @@ class Trainer:
 
     def _export(self) -> None:
         """Write the networks; nobody goes on before they are written."""
-        with self._for_looking():
+        with self.looking():
             if self.processes.is_first:
                 self.stage.export()
         self.processes.sum(0.0)
 
     @contextmanager
-    def _for_looking(self) -> Iterator[None]:
-        """Averaged weights, all of them in every process, eval mode, no gradients."""
-        with torch.no_grad(), averaged(self.average), gathered(self.network), self._autocast():
+    def looking(self) -> Iterator[None]:
+        """Averaged weights, all of them in every process, eval mode, no gradients; for all."""
+        with torch.no_grad(), averaged(self.average), gathered(self.network), self.autocast():
             self.stage.modules.eval()
             yield
             self.stage.modules.train()
