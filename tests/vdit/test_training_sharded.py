@@ -90,7 +90,7 @@ CONFIG = RunConfig(
 BLOCKS = ("down0", "up1")
 MODES = {
     "blocks": FineTuning("blocks", BLOCKS, checkpointing=True),
-    "lora": FineTuning("lora", BLOCKS, LoraSettings(rank=2)),
+    "lora": FineTuning("lora", ("down0",), LoraSettings(rank=2)),
 }
 
 def run(name, processes, options, config=CONFIG, minutes=None, resume=False, kind=UnetStage):
