@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import shutil
 from collections import defaultdict
 
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from vdit.cli import main
 from vdit.datasets.mot_files import read_results, read_sequence_info, read_truth
 from vdit.metrics.mot_preprocessing import keep_scored_boxes
 from vdit.metrics.track_overlaps import FrameOverlap, OverlapSequence, box_iou_xywh
@@ -50,6 +52,29 @@ def test_mot15(assets, memory):
         assert scores.clear.recall == pytest.approx(reference["recall"][name], abs=1e-9)
         assert scores.clear.precision == pytest.approx(reference["precision"][name], abs=1e-9)
         assert scores.clear.num_objects == reference["num_unique_objects"][name]
+
+
+@pytest.mark.assets
+def test_mot15_by_the_command(assets, tmp_path, capsys):
+    if not (assets / "mot15").is_dir():
+        pytest.skip(f"{assets / 'mot15'} is absent")
+    reference = json.loads((assets / "mot15" / "motmetrics_reference.json").read_text())
+    for name in reference["mota"]:
+        source, folder = assets / "mot15" / name, tmp_path / "data" / "train" / name
+        for part in ("gt", "img1"):
+            (folder / part).mkdir(parents=True)
+        shutil.copy(source / "gt.txt", folder / "gt" / "gt.txt")
+        shutil.copy(source / "seqinfo.ini", folder / "seqinfo.ini")
+        (tmp_path / "found").mkdir(exist_ok=True)
+        shutil.copy(source / "tracker.txt", tmp_path / "found" / f"{name}.txt")
+    words = ["--root", str(tmp_path / "data"), "--predictions", str(tmp_path / "found"), "--json"]
+    assert main(["eval", "mot15", *words]) == 0
+    rows = {row["video"]: row for row in json.loads(capsys.readouterr().out)["videos"]}
+    assert set(rows) == set(reference["mota"])
+    for theirs, ours in MOTMETRICS.items():
+        for name, value in reference[theirs].items():
+            if name in rows:
+                assert rows[name][ours] == pytest.approx(value, abs=1e-9), (name, ours)
 
 
 @pytest.mark.assets

@@ -136,8 +136,10 @@ class TrackingStage(Stage):
         self.config, self.folder = config, folder
         videos, self.held_out = config.data.read(), config.validation.read()
         source, blocks = config.features.source, config.features.blocks
-        backbones = Backbones(config.run.device if config.run.device != "auto" else "cpu")
-        backbone = backbones.get(source)
+        device = config.run.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        backbone = Backbones(device).get(source)
         levels = Levels.of(backbone, blocks)
         place = Path(config.features.folder or f"{folder}-features")
         # names of videos may be the same in both
