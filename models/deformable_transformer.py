@@ -251,22 +251,22 @@ class DeformableTransformer(nn.Module):
 
         N = len(queries)
         position = query_position.expand(N, -1, -1)
+        if references is None:
+            references = self.reference_points(position).sigmoid()
         reference = references
-        if reference is None:
-            reference = self.reference_points(position).sigmoid()
         ratios = pyramid.valid_ratios[:, None]
-        states, references, boxes = [], [], []
+        states, starts, boxes = [], [], []
         for layer, box_head in zip(self.decoder, box_heads, strict=True):
             scale = ratios if reference.shape[-1] == 2 else torch.cat([ratios, ratios], dim=-1)
             where = reference[:, :, None] * scale
             queries = layer(queries, position, where, pyramid, query_padding)
             box = _refine(box_head(queries), reference)
             states.append(queries)
-            references.append(reference)
+            starts.append(reference)
             boxes.append(box)
             reference = box.detach()
         return DecoderStates(
-            torch.stack(states), references, torch.stack(boxes), pyramid.maps(tokens)
+            torch.stack(states), starts, torch.stack(boxes), pyramid.maps(tokens)
         )
 
 

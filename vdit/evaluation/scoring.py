@@ -70,9 +70,9 @@ def evaluate(
         ValueError: an unknown data set, split or protocol; the truth is not public; predictions are
             missing, damaged or of another size.
     """
-    known = (_DAVIS, *_MOT, *REFERRING_DATASETS)
-    if dataset not in known:
-        raise ValueError(f"expected a data set among {', '.join(known)}; got {dataset!r}")
+    datasets = (_DAVIS, *_MOT, *REFERRING_DATASETS)
+    if dataset not in datasets:
+        raise ValueError(f"expected a data set among {', '.join(datasets)}; got {dataset!r}")
     protocols = _PROTOCOLS.get(dataset, ())
     if protocol is not None and protocol not in protocols:
         known = f"it has {', '.join(protocols)}" if protocols else "it has only one; leave it out"

@@ -72,7 +72,7 @@ class TrackingData:
             return []
         read = PROBE_DATASETS[self.dataset].read
         options = {"each_video_once": True} | self.options
-        videos = list(read(Path(self.root), self.split, **options))  # type: ignore[call-arg]
+        videos = list(read(Path(self.root), self.split, **options))
         if self.max_videos is None or self.max_videos >= len(videos):
             return videos
         chosen = np.linspace(0, len(videos) - 1, self.max_videos).round().astype(int)

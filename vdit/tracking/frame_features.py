@@ -174,8 +174,8 @@ class FrameFeatures:
                             shape=(count, *values.shape),
                         )
                     files[block][index] = values.numpy()
-            for values in files.values():
-                values.flush()
+            for file in files.values():
+                file.flush()
             (folder / _INDEX).write_text(json.dumps(self._facts(video), indent=1) + "\n")
 
     def read(self, video: Video, index: int) -> list[Tensor]:
