@@ -265,9 +265,7 @@ class DeformableTransformer(nn.Module):
             starts.append(reference)
             boxes.append(box)
             reference = box.detach()
-        return DecoderStates(
-            torch.stack(states), starts, torch.stack(boxes), pyramid.maps(tokens)
-        )
+        return DecoderStates(torch.stack(states), starts, torch.stack(boxes), pyramid.maps(tokens))
 
 
 def _refine(update: Tensor, reference: Tensor) -> Tensor:

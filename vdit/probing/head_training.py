@@ -25,7 +25,6 @@ from vdit.probing.learned_folds import FoldExamples
 from vdit.probing.live_features import LiveFeatures
 from vdit.probing.probe_stage import Inputs, ProbeStage
 from vdit.probing.probe_task import DrawingTask, FeatureShape, ProbeTask
-from vdit.probing.probe_task import FeatureShape, ProbeTask
 from vdit.probing.step_costs import StepCost, compare_costs, measure_steps
 from vdit.training.distributed import Processes
 from vdit.training.engine import CHECKPOINT, Trainer
