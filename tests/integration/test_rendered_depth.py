@@ -17,7 +17,7 @@ from vdit.training.run_config import RunConfig
 
 @pytest.mark.slow
 def test_trained_features_know_more_of_depth_than_chance_and_random_ones(tmp_path):
-    """The short form of benchmarks/rendered_depth.json: half the clips, a third of the steps."""
+    """The short form of benchmarks/rendered_depth.json: half the clips of half the length."""
     for split, count, seed in (("train", 48, 0), ("val", 24, 1000)):
         clips = RenderedClips("geometry", count, seed, num_frames=2, height=64, width=64)
         named = ((f"clip-{k:03d}", clips[k]) for k in range(count))
@@ -29,7 +29,7 @@ def test_trained_features_know_more_of_depth_than_chance_and_random_ones(tmp_pat
             source=FeatureSource("mini", "up2", timestep=0, random_weights=random_weights),
             head=DepthHead(width=64, min_depth=1.0),
             run=RunConfig(
-                steps=100, batch=12, rate=2e-3, warmup=10, average=None, workers=0, decay=0.01
+                steps=120, batch=12, rate=3e-3, warmup=12, average=None, workers=0, decay=0.01
             ),
             seeds=[0, 1, 2],
         )
