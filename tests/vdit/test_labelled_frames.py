@@ -11,7 +11,7 @@ from vdit.probing.probe_task import FeatureShape
 from vdit.probing.tasks.labelled_frames import (
     LabelledFrameHead,
     channels_seen,
-    check_positions,
+    check_scoring,
     labelled_views,
     nearest_size,
     steps_seen,
@@ -88,7 +88,7 @@ def test_clips_show_a_labelled_frame():
 
 def test_position_is_inside_of_the_clip():
     with pytest.raises(ValueError, match=r"view.position in 0\.\.3 of clips of 4 frames, got 4"):
-        check_positions(ViewOptions(num_frames=4, sampling="around", position=4))
+        check_scoring(ViewOptions(num_frames=4, sampling="around", position=4), "clip")
 
 
 def test_nearest_size_is_that_of_clip_views():

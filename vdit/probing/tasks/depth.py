@@ -25,12 +25,13 @@ from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.probe_task import FeatureShape, Record, Tensors
 from vdit.probing.tasks.depth_heads import DepthCode, DepthHead, build_depth_head
 from vdit.probing.tasks.labelled_frames import (
+    Scoring,
+    check_scoring,
     frames_seen,
     labelled_positions,
     labelled_views,
     nearest_size,
 )
-from vdit.probing.tasks.segmentation import Scoring, check_scoring
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from vdit.probing.clip_views import ClipView, ViewOptions, choose_views
 from vdit.probing.probe_task import FeatureShape
 
 Steps = Literal["labelled", "all"]
+Scoring = Literal["clip", "frame"]
 
 
 def labelled_positions(view: ViewOptions) -> tuple[int, ...]:
@@ -56,14 +57,24 @@ def labelled_views(view: ViewOptions, video: Any, is_training: bool) -> list[Cli
     return found
 
 
-def check_positions(view: ViewOptions) -> None:
-    """Raise a ValueError unless the labelled frame of a clip is one of its frames."""
+def check_scoring(view: ViewOptions, scored: Scoring) -> None:
+    """Check that clips have a labelled frame, and show all of the frames that are scored.
+
+    Raises:
+        ValueError: the labelled position is outside of a clip, or clips are cropped although whole
+            frames are scored.
+    """
     for position in labelled_positions(view):
         if not 0 <= position < view.num_frames:
             raise ValueError(
                 f"expected view.position in 0..{view.num_frames - 1} of clips of "
                 f"{view.num_frames} frames, got {position}"
             )
+    if scored == "frame" and view.crop is not None:
+        raise ValueError(
+            f"expected no view.crop with scored=frame, got {view.crop}; crop nothing, or pass "
+            "scored=clip"
+        )
 
 
 def frames_seen(view: ViewOptions, steps: Steps) -> tuple[int, ...] | None:

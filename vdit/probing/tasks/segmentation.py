@@ -26,17 +26,16 @@ from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.probe_task import FeatureShape, Record, Tensors
 from vdit.probing.tasks.labelled_frames import (
     LabelledFrameHead,
+    Scoring,
     Steps,
     channels_seen,
-    check_positions,
+    check_scoring,
     frames_seen,
     labelled_positions,
     labelled_views,
     nearest_size,
     steps_seen,
 )
-
-Scoring = Literal["clip", "frame"]
 
 
 @dataclass(frozen=True)
@@ -192,13 +191,3 @@ class Segmentation:
         }
         scores = {"mIoU": mean_iou(total), "pixel_accuracy": pixel_accuracy(total)}
         return {name: 100 * value for name, value in scores.items()} | by_class
-
-
-def check_scoring(view: ViewOptions, scored: Scoring) -> None:
-    """Raise a ValueError unless clips have a labelled frame, and show the frames to be scored."""
-    check_positions(view)
-    if scored == "frame" and view.crop is not None:
-        raise ValueError(
-            f"expected no view.crop with scored=frame, got {view.crop}; crop nothing, or pass "
-            "scored=clip"
-        )
