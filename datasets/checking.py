@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from vdit.datasets.findings import Findings, Problem
+from vdit.datasets.findings import Findings, Problem, say_where
 from vdit.datasets.labelled_videos import VOID, KeypointVideo, LabelledVideo
 from vdit.datasets.referring import FrameSource, MaskSource, ReferringDataset, ReferringSample
 from vdit.datasets.truth_videos import ClassifiedVideo
 from vdit.datasets.videos import Video, VideoDataset
 
-__all__ = ["Benchmark", "CheckReport", "SplitReport", "check", "note_unlisted_objects", "say_where"]
+__all__ = ["Benchmark", "CheckReport", "SplitReport", "check", "note_unlisted_objects"]
 
 
 Dataset_co = TypeVar("Dataset_co", bound=ReferringDataset | VideoDataset[Any], covariant=True)
@@ -119,11 +119,6 @@ def check(benchmark: Benchmark, root: Path, split: str | None = None) -> CheckRe
     absent = [name for name in benchmark.splits if name not in present and name not in wanted]
     reports = {name: _check_split(benchmark, root, name) for name in wanted}
     return CheckReport(benchmark.name, root, benchmark.published, reports, absent)
-
-
-def say_where(published: tuple[str, ...]) -> str:
-    """Tell in half a sentence where a data set comes from; nothing for one that is rendered."""
-    return f"; it is published at {' and '.join(published)}" if published else ""
 
 
 def note_unlisted_objects(

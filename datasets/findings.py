@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["Findings", "Problem"]
+__all__ = ["Findings", "Problem", "say_where"]
 
 _NUM_SHOWN = 5
 
@@ -48,3 +48,8 @@ class Findings:
 
     def __len__(self) -> int:
         return len(self._problems)
+
+
+def say_where(published: tuple[str, ...]) -> str:
+    """Tell in half a sentence where a data set comes from; nothing if nobody publishes it."""
+    return f"; it is published at {' and '.join(published)}" if published else ""

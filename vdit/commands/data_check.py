@@ -7,7 +7,8 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from vdit.datasets.checking import CheckReport, SplitReport, check, say_where
+from vdit.datasets.checking import CheckReport, SplitReport, check
+from vdit.datasets.findings import say_where
 from vdit.datasets.probe_datasets import PROBE_DATASETS
 from vdit.datasets.referring_datasets import REFERRING_DATASETS
 from vdit.datasets.video_datasets import VIDEO_DATASETS
