@@ -224,14 +224,15 @@ class ContainerReader(VideoReader):
 def _to_rgb(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
     """uint8 [H, W, 3], upright, over white.
 
-    `converter` is one for all frames of a loop: to set one up costs more than to convert a frame.
+    `converter` is one for all frames of a loop, and has one thread: to set one up, or to start its
+    threads, costs more than to convert a frame.
     """
     layout = frame.format
     if layout.has_palette or any(component.is_alpha for component in layout.components):
-        rgba = converter.reformat(frame, format="rgba")
+        rgba = converter.reformat(frame, format="rgba", threads=1)
         pixels = composite_over_white(rgba.to_ndarray())
     else:
-        pixels = converter.reformat(frame, format="rgb24").to_ndarray()
+        pixels = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return pixels
