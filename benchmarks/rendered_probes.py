@@ -5,7 +5,7 @@ python benchmarks/rendered_probes.py --work DIR -o benchmarks/rendered_probes.js
 Each case is a file of configs/probe/ and the recipe that it is about. Trees are rendered into DIR
 unless they are there, rows are made by `vdit.probing.learned_probe`, which resumes. A case is run
 with the features of its configuration, with those of single frames where it says so, and with those
-of the same network with random weights, drawn anew for each seed.
+of the same network with one draw of random weights; seeds are those of heads.
 
 `margin` is the distance of two main metrics over the standard error of their difference. Errors
 are those of the mean over seeds, `sampling` adds that of the drawn test clips where the metric is
@@ -31,7 +31,6 @@ from vdit.commands.probe import TASKS
 from vdit.config import load_config
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "probe"
-SEEDS = (0, 1, 2)
 FIRST_TEST_SEED = 100_000
 
 
@@ -51,12 +50,13 @@ class Case:
     recipe: str
     counts: tuple[int, int]
     size: tuple[int, int, int] = (16, 96, 96)
-    is_about_time: bool = True
+    is_about_time: bool = False
 
 
 CASES = {
-    "motion order": Case("rendered_motion_order", "motion-order", (400, 200)),
+    "motion order": Case("rendered_motion_order", "motion-order", (400, 200), is_about_time=True),
     "motion type": Case("rendered_motion", "motion-type", (240, 120)),
+    "frame order": Case("rendered_frame_order", "frame-order", (240, 120), is_about_time=True),
     "camera pose": Case("rendered_pose", "camera", (300, 150)),
 }
 
@@ -74,44 +74,34 @@ def render_tree(case: Case, folder: Path) -> None:
             raise ValueError(f"{' '.join(words)} did not work out")
 
 
-def run_case(case: Case, root: Path, output: Path, changes: list[str]) -> dict[str, list[Any]]:
-    """Run a case with each kind of features: kind -> rows."""
+def run_case(case: Case, root: Path, output: Path, changes: list[str]) -> dict[str, Any]:
+    """Run a case with each kind of features: kind -> row."""
     content = yaml.safe_load((CONFIGS / f"{case.config}.yaml").read_text())
     task = TASKS[content.pop("task")]
     changes = [f"data.root={root}", *changes]
-    kinds = {"trained": [[f"seeds={list(SEEDS)}"]]}
+    kinds = {"trained": [], "random weights": ["source.random_weights=0"]}
     if case.is_about_time:
-        kinds["single frames"] = [[f"seeds={list(SEEDS)}", "source.clip_length=1"]]
-    kinds["random weights"] = [
-        [f"seeds=[{seed}]", f"source.random_weights={seed}"] for seed in SEEDS
-    ]
-    configs = {
-        kind: [load_config(task.schema, content, [*changes, *each]) for each in variants]
-        for kind, variants in kinds.items()
-    }
-    flat = [config for each in configs.values() for config in each]
-    rows = iter(task.run(flat, output, "cpu") or [])
-    return {kind: [next(rows) for _ in each] for kind, each in configs.items()}
+        kinds["single frames"] = ["source.clip_length=1"]
+    configs = [load_config(task.schema, content, [*changes, *each]) for each in kinds.values()]
+    rows = task.run(configs, output, "cpu") or []
+    return dict(zip(kinds, rows, strict=True))
 
 
-def summarize(rows: dict[str, list[Any]], metric: str, is_share: bool) -> dict[str, Any]:
+def summarize(rows: dict[str, Any], metric: str, is_share: bool) -> dict[str, Any]:
     """Means, errors and margins of the main metric."""
-    first = rows["trained"][0]
-    found: dict[str, Any] = {"chance": first["chance"], "on random numbers": first["control"]}
-    means, errors = {}, {}
-    for kind, of_kind in rows.items():
-        seeds = [each for row in of_kind for each in row["seeds"]]
-        values = torch.tensor([each[metric] for each in seeds], dtype=torch.float64)
-        means[kind], errors[kind] = values.mean().item(), values.std().item() / len(values) ** 0.5
+    found: dict[str, Any] = {}
+    means = {"chance": rows["trained"]["chance"][metric]}
+    errors = {"chance": 0.0}
+    for kind, row in rows.items():
+        means[kind], errors[kind] = row["metrics"][metric], row["standard_errors"][metric]
         found[kind] = {
-            "metrics": {name: sum(s[name] for s in seeds) / len(seeds) for name in first["shown"]},
-            "standard_error": errors[kind],
-            "seeds": seeds,
+            name: row[name]
+            for name in ("metrics", "standard_errors", "seeds", "control", "seconds_per_frame")
         }
         if is_share:
             share = means[kind] / 100
-            found[kind]["sampling"] = 100 * math.sqrt(share * (1 - share) / first["num_videos"])
-    means["chance"], errors["chance"] = first["chance"][metric], 0.0
+            found[kind]["sampling"] = 100 * math.sqrt(share * (1 - share) / row["num_videos"])
+    found["chance"] = rows["trained"]["chance"]
     found["margin"] = {
         kind: (means["trained"] - means[kind]) / math.hypot(errors["trained"], errors[kind])
         for kind in means
@@ -135,7 +125,7 @@ def main() -> None:
         tree = options.work / case.recipe
         render_tree(case, tree)
         rows = run_case(case, tree, options.work / f"{case.recipe}-runs", options.set)
-        first = rows["trained"][0]
+        first = rows["trained"]
         metric = first["shown"][0]
         results[name] = {
             "recipe": case.recipe,

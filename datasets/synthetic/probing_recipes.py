@@ -27,6 +27,9 @@ _PAIRS = (
 OPPOSITES = dict(_PAIRS) | {second: first for first, second in _PAIRS}
 """What each action of `motion_order` becomes when time runs backwards."""
 
+SHUFFLED = {"in order": "shuffled", "shuffled": "in order"}
+"""What the actions of `frame_order` become when frames are shuffled."""
+
 _CAMERA_MOTIONS = {
     "pan": (2.0, 12.0),
     "truck": (0.3, 1.5),
@@ -94,6 +97,14 @@ def camera(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
     for _ in range(int(rng.integers(4, 9))):
         stage.add(draw_object(stage), STANDING)
     return stage, ""
+
+
+def frame_order(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
+    """The scenes of `camera`: are the frames in order? Every odd seed has them shuffled.
+
+    Reference: Misra et al., Shuffle and Learn, ECCV 2016 (verification of temporal order).
+    """
+    return camera(rng, aspect)[0], "in order"
 
 
 def category(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:

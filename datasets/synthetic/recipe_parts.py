@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from vdit.datasets.synthetic.catalog import CATEGORIES
-from vdit.datasets.synthetic.scene import CameraPath, ObjectSpec
+from vdit.datasets.synthetic.scene import CameraPath, ObjectSpec, Order
 from vdit.datasets.synthetic.sprites import load_sprites
 from vdit.datasets.synthetic.staging import Stage, random_solid, random_sprite
 
@@ -30,8 +30,9 @@ class Recipe:
         width: W in pixels unless asked otherwise.
         summary: one line on what it is for.
         share_of_blurred: clips with motion blur.
-        opposites: action -> what it is when time runs backwards. Where there are any, the seeds
-            2 k and 2 k + 1 give one scene, the second time backwards.
+        opposites: action -> what it is when the order of the frames changes. Where there are any,
+            the seeds 2 k and 2 k + 1 give the same frames, the second time in another order.
+        second_order: of the frames of odd seeds, where there are opposites.
     """
 
     draw: Draw
@@ -41,6 +42,7 @@ class Recipe:
     summary: str
     share_of_blurred: float = 0.0
     opposites: Mapping[str, str] = field(default_factory=dict)
+    second_order: Order = "backwards"
 
 
 def draw_camera(rng: np.random.Generator, still: float = 0.5) -> CameraPath:

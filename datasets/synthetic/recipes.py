@@ -13,8 +13,10 @@ import numpy as np
 from vdit.datasets.synthetic.catalog import CATEGORIES
 from vdit.datasets.synthetic.probing_recipes import (
     OPPOSITES,
+    SHUFFLED,
     camera,
     category,
+    frame_order,
     geometry,
     motion_order,
     motion_type,
@@ -83,7 +85,7 @@ def make_scene(
             f"expected seed >= 0, at least 1 frame and 16 pixels a side; got seed {seed}, "
             f"{T} frames of {H}x{W}"
         )
-    drawn, is_reversed = (seed // 2, bool(seed % 2)) if recipe.opposites else (seed, False)
+    drawn, is_second = (seed // 2, bool(seed % 2)) if recipe.opposites else (seed, False)
     rng = np.random.default_rng((drawn, sum(name.encode()), len(name)))
     stage, action = recipe.draw(rng, W / H)
     return Scene(
@@ -98,8 +100,8 @@ def make_scene(
         motion_blur=0.5 if rng.random() < recipe.share_of_blurred else 0.0,
         seed=drawn,
         recipe=name,
-        action=recipe.opposites[action] if is_reversed else action,
-        is_reversed=is_reversed,
+        action=recipe.opposites[action] if is_second else action,
+        order=recipe.second_order if is_second else "forwards",
     )
 
 
@@ -221,6 +223,15 @@ RECIPES: dict[str, Recipe] = {
         128,
         "motions in pairs that differ in time's direction alone",
         opposites=OPPOSITES,
+    ),
+    "frame-order": Recipe(
+        frame_order,
+        16,
+        128,
+        128,
+        "a moving camera, its frames in order or shuffled",
+        opposites=SHUFFLED,
+        second_order="shuffled",
     ),
     "camera": Recipe(camera, 16, 128, 128, "a camera that moves by any amount: pose"),
     "category": Recipe(category, 16, 128, 128, "one object of any kind: what is it?"),

@@ -7,12 +7,16 @@ ground is the plane y = 0, so what stands on it has negative y. Time u runs from
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 VERSION = "2"
 """Changes whenever the same seed gives other bytes; written into everything rendered."""
 
 FRAMES_PER_SECOND = 12.0
+
+Order = Literal["forwards", "backwards", "shuffled"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ class Scene:
         seed: of what the recipe drew.
         recipe: name of the recipe that made it.
         action: the clip's label for action recognition; "" = none.
-        is_reversed: time runs backwards, from u = 1 to u = 0; every frame stays as it is.
+        order: of the frames, which stay as they are: "forwards", "backwards" or "shuffled".
     """
 
     objects: tuple[ObjectSpec, ...]
@@ -152,12 +156,15 @@ class Scene:
     seed: int = 0
     recipe: str = ""
     action: str = ""
-    is_reversed: bool = False
+    order: Order = "forwards"
 
     def times(self) -> list[float]:
         """Time u of every frame."""
         forwards = [t / max(self.num_frames - 1, 1) for t in range(self.num_frames)]
-        return forwards[::-1] if self.is_reversed else forwards
+        if self.order == "shuffled":
+            drawn = np.random.default_rng((self.seed, 4)).permutation(self.num_frames)
+            return [forwards[t] for t in drawn]
+        return forwards[::-1] if self.order == "backwards" else forwards
 
     def as_json(self) -> dict[str, Any]:
         """Give the scene as plain data, with the renderer's version."""

@@ -45,6 +45,19 @@ def test_flicker_and_motion_blur_run_backwards_too():
             return
 
 
+def test_shuffled_clips_have_the_same_frames():
+    for k in range(4):
+        first, second = (render(make_scene("frame-order", 2 * k + way, *SIZE), 4) for way in (0, 1))
+        assert (first.scene.action, second.scene.action) == ("in order", "shuffled")
+        order = [first.scene.times().index(u) for u in second.scene.times()]
+        assert sorted(order) == list(range(SIZE[0])) != order
+        for name in ("frames", "instances", "depth"):
+            np.testing.assert_array_equal(getattr(second, name), getattr(first, name)[order])
+        expected = first.camera.world_to_camera[order]
+        np.testing.assert_array_equal(second.camera.world_to_camera, expected)
+        assert make_scene("frame-order", 2 * k + 1, *SIZE) == second.scene
+
+
 def test_actions_are_what_is_seen(pairs):
     """Of each label and its opposite, forwards and backwards."""
     seen = Counter()
