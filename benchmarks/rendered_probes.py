@@ -93,7 +93,8 @@ def summarize(rows: dict[str, Any], metric: str, is_share: bool) -> dict[str, An
     means = {"chance": rows["trained"]["chance"][metric]}
     errors = {"chance": 0.0}
     for kind, row in rows.items():
-        means[kind], errors[kind] = row["metrics"][metric], row["standard_errors"][metric]
+        means[kind] = row["metrics"][metric]
+        errors[kind] = row["standard_errors"][metric] or 0.0  # of a single seed nobody knows
         found[kind] = {
             name: row[name]
             for name in ("metrics", "standard_errors", "seeds", "control", "seconds_per_frame")
