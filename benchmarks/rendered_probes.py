@@ -58,6 +58,8 @@ CASES = {
     "motion type": Case("rendered_motion", "motion-type", (240, 120)),
     "frame order": Case("rendered_frame_order", "frame-order", (240, 120), is_about_time=True),
     "camera pose": Case("rendered_pose", "camera", (300, 150)),
+    "point tracks": Case("rendered_points", "tracking", (96, 48), (24, 64, 64), False),
+    "box tracks": Case("rendered_boxes", "tracking", (96, 48), (24, 64, 64), False),
 }
 
 
@@ -133,7 +135,7 @@ def main() -> None:
             "metric": metric,
             "clips": {"train": first["num_training_clips"], "val": first["num_videos"]},
             "config": first["config"],
-            **summarize(rows, metric, is_share=first["unit"] == "%"),
+            **summarize(rows, metric, is_share=first["task"] == "classification"),
         }
         print(json.dumps({name: results[name]["margin"]}), flush=True)
         if options.output is not None:

@@ -264,6 +264,25 @@ def test_shapes_and_gradients(make, kind, steps):
         assert answer["visible"].dtype == torch.bool
 
 
+@pytest.mark.parametrize("kind", ["readout", "recurrent"])
+@pytest.mark.parametrize("make", [points_task, boxes_task])
+def test_a_relative_head_that_says_nothing_is_chance(make, kind):
+    task = make(kind=kind, is_relative=True, **HEADS)
+    head = task.build_head(FeatureShape(T, 6, 2, 3))
+    torch.nn.init.zeros_(head.readout.output.weight if kind == "readout" else last(head).weight)
+    torch.nn.init.zeros_(head.readout.output.bias if kind == "readout" else last(head).bias)
+    video = (random_points if make is points_task else random_boxes)(1)
+    targets = batch([task.targets(video, WHOLE, False)])
+    name = "points" if make is points_task else "boxes"
+    found = task.answer(head, torch.randn(1, T, 6, 2, 3), targets)[name][0]
+    still = task.blind_rule([])({key: value[0] for key, value in targets.items()})[name]
+    torch.testing.assert_close(found, still, atol=2e-4, rtol=0)
+
+
+def last(head):
+    return (head.place if hasattr(head, "place") else head.corners)[-1]
+
+
 @pytest.mark.parametrize(("make", "kind", "steps"), CASES)
 def test_padding_and_what_is_unknown_teach_nothing(make, kind, steps):
     torch.manual_seed(0)

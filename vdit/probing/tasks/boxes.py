@@ -32,6 +32,8 @@ from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.probe_task import FeatureShape, Record, Tensors
 from vdit.probing.tasks.track_questions import (
     Asked,
+    KeptTargets,
+    add_to_query,
     as_targets,
     choose_questions,
     draw_questions,
@@ -57,6 +59,8 @@ class BoxHead:
         num_heads: of attention; None = as published, 4 or 8.
         num_layers: of "recurrent".
         embedding_width: of the box, in "readout".
+        is_relative: the head says how far the edges are from where they were asked for, so that an
+            untrained one leaves them there; not so in the papers, but it needs far fewer clips.
         position: loss of the corners.
         beta: where "smooth_l1" becomes linear, in shares of the window.
         giou_weight: of the loss of the generalized IoU.
@@ -70,6 +74,7 @@ class BoxHead:
     num_heads: int | None = None
     num_layers: int = 3
     embedding_width: int = 512
+    is_relative: bool = False
     position: Literal["l2", "smooth_l1"] = "smooth_l1"
     beta: float = 1.0
     giou_weight: float = 0.5
@@ -115,6 +120,7 @@ class Boxes:
 
     def __init__(self, head: BoxHead, view: ViewOptions) -> None:
         self.head, self.view = head, view
+        self._kept = KeptTargets()
 
     @classmethod
     def build(cls, config: BoxesConfig, dataset: VideoDataset[Any]) -> Boxes:
@@ -139,6 +145,11 @@ class Boxes:
             "queries" [Q, 4], "query_frames" [Q], "asked" [Q] bool, False = padding; "boxes"
             [Q, T, 4], 0 where not "labelled" [Q, T] bool.
         """
+        if is_training:
+            return self._kept.get(video, view, lambda: self._targets(video, view, True))
+        return self._targets(video, view, False)
+
+    def _targets(self, video: BoxTrackVideo, view: ClipView, is_training: bool) -> Tensors:
         truth, frames = video.boxes(), list(view.indices)
         corners = truth.boxes_xyxy[:, frames]
         known = truth.labelled[:, frames] & new_frames(view)
@@ -227,7 +238,10 @@ class Boxes:
         }
 
     def _follow(self, head: nn.Module, features: Tensor, targets: Tensors) -> Tensor:
-        if self.head.kind == "readout":
-            return head(features, targets["queries"])
+        queries = targets["queries"]
+        if self.head.kind == "readout":  # its numbers are not held within 0..1
+            boxes = head(features, queries)
+            return boxes + queries[:, :, None] if self.head.is_relative else boxes
         features = resize_time(features, self.view.num_frames)
-        return head(features, targets["queries"], targets["query_frames"])
+        boxes = head(features, queries, targets["query_frames"])
+        return add_to_query(boxes, queries) if self.head.is_relative else boxes

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +34,8 @@ from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.probe_task import FeatureShape, Record, Tensors
 from vdit.probing.tasks.track_questions import (
     Asked,
+    KeptTargets,
+    add_to_query,
     as_targets,
     choose_questions,
     draw_questions,
@@ -60,6 +62,8 @@ class PointHead:
         num_layers: of "recurrent".
         embedding_width: of the location, in "readout".
         frames_per_tile: that one query of "readout" answers.
+        is_relative: the head says how far a point is from where it was asked for, so that an
+            untrained one leaves it there; not so in the papers, but it needs far fewer clips.
         huber_px: where the loss of the position becomes linear.
         certain_px: a position is called certain if its error is below.
         position_weight: of the Huber loss, beside two binary cross entropies.
@@ -73,6 +77,7 @@ class PointHead:
     num_layers: int = 3
     embedding_width: int = 512
     frames_per_tile: int = 2
+    is_relative: bool = False
     huber_px: float = 4.0
     certain_px: float = 6.0
     position_weight: float = 0.05
@@ -115,6 +120,7 @@ class Points:
 
     def __init__(self, head: PointHead, view: ViewOptions) -> None:
         self.head, self.view = head, view
+        self._kept = KeptTargets()
 
     @classmethod
     def build(cls, config: PointsConfig, dataset: VideoDataset[Any]) -> Points:
@@ -139,6 +145,11 @@ class Points:
             "queries" [Q, 2], "query_frames" [Q], "asked" [Q] bool, False = padding; "points"
             [Q, T, 2], 0 where not "visible" [Q, T] bool; "labelled" [Q, T] bool.
         """
+        if is_training:
+            return self._kept.get(video, view, lambda: self._targets(video, view, True))
+        return self._targets(video, view, False)
+
+    def _targets(self, video: PointTrackVideo, view: ClipView, is_training: bool) -> Tensors:
         truth, frames = video.points(), list(view.indices)
         points = view.to_view(truth.points[:, frames])
         labelled = truth.labelled[:, frames] & new_frames(view)
@@ -244,10 +255,15 @@ class Points:
         return {name: 100 * value for name, value in summarize(scores).items()}
 
     def _follow(self, head: nn.Module, features: Tensor, targets: Tensors) -> PointTracks:
+        queries = targets["queries"]
         if self.head.kind == "readout":
-            return head(features, targets["queries"])
-        features = resize_time(features, self.view.num_frames)
-        return head(features, targets["queries"], targets["query_frames"])
+            tracks = head(features, queries)
+        else:
+            features = resize_time(features, self.view.num_frames)
+            tracks = head(features, queries, targets["query_frames"])
+        if self.head.is_relative:
+            return replace(tracks, points=add_to_query(tracks.points, queries))
+        return tracks
 
 
 def _pixels(difference: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ N tracks of a video, Q questions, T frames of a clip.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,8 +17,25 @@ from vdit.datasets.videos import Video
 from vdit.probing.clip_views import ClipView
 from vdit.probing.probe_task import Tensors
 
+EDGE = 1e-4
+"""Share of the window next to its edge that counts as the edge where logits are taken."""
+
 Asked = Literal["start", "first"]
 """A track is asked for in the first frame of the clip, or in the first one where it is seen."""
+
+
+class KeptTargets:
+    """Targets of training clips, which every epoch asks for: a few kilobytes each."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str, str, ClipView], Tensors] = {}
+
+    def get(self, video: Video, view: ClipView, make: Callable[[], Tensors]) -> Tensors:
+        """Give the targets of a clip, made at its first use."""
+        key = (video.dataset, video.split, video.name, view)
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
 
 def new_frames(view: ClipView) -> np.ndarray:
@@ -71,6 +88,20 @@ def as_targets(arrays: dict[str, np.ndarray], pad_to: int | None) -> Tensors:
         kept = filled.astype(np.float32) if filled.dtype.kind == "f" else filled
         targets[name] = torch.from_numpy(np.ascontiguousarray(kept))
     return targets
+
+
+def add_to_query(shares: Tensor, queries: Tensor) -> Tensor:
+    """Read positions relative to those of the queries, so that a half leaves all where it was.
+
+    Args:
+        shares: [B, Q, T, D] in 0..1, what a head says.
+        queries: [B, Q, D] in 0..1.
+
+    Returns:
+        [B, Q, T, D] in 0..1; logits are added.
+    """
+    moved = torch.logit(shares.float(), EDGE) + torch.logit(queries, EDGE)[:, :, None]
+    return moved.sigmoid()
 
 
 def since_question(targets: Tensors) -> Tensor:
