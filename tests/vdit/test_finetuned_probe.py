@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from torch import nn
 
 from tests.vdit.test_training_engine import LineStage
+from vdit.config import load_config
 from vdit.datasets import probe_datasets
 from vdit.datasets.checking import Benchmark
 from vdit.datasets.truth_videos import ClassifiedVideo
@@ -28,6 +30,7 @@ from vdit.probing.clip_views import ViewOptions
 from vdit.probing.feature_sources import Backbones, FeatureSource
 from vdit.probing.learned_config import FeatureStorage, Fold, LearnedData
 from vdit.probing.learned_probe import run_learned_probes
+from vdit.probing.paper_tables import find_paper_row
 from vdit.probing.step_costs import measure_steps
 from vdit.probing.tasks.classification import Classification, ClassificationConfig
 from vdit.training.engine import Trainer
@@ -150,7 +153,7 @@ def test_learning_beats_freezing(name, tmp_path):
     blocks = ["in"] if name == "blocks" else ["in", "block1"]
     assert list(learned["relative_change"]) == blocks == learned["blocks"]
     assert all(0 < change < 3 for change in learned["relative_change"].values())
-    assert learned["seconds_ratio"] > 0
+    assert learned["time_ratio"] > 0
     assert learned["memory_ratio"] > 1
 
 
@@ -298,3 +301,17 @@ def test_two_processes_learn_as_one(tmp_path):
             assert row["finetuning"]["relative_change"] == pytest.approx(
                 rows[0]["finetuning"]["relative_change"], rel=1e-3
             )
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_configurations_of_the_paper(name):
+    content = yaml.safe_load((ROOT / f"configs/probe/finetune_hmdb51_{name}.yaml").read_text())
+    assert content.pop("task") == "classification"
+    config = load_config(ClassificationConfig, content, ["data.root=."])
+    assert config.finetuning.mode == name
+    assert config.finetuning.checkpointing
+    assert config.run.groups[0].rate < config.run.rate
+    row = find_paper_row(config.paper.table, config.data.dataset, config.paper.method)
+    assert row.values["top1"] == 68.3
+    frozen = ["finetuning.mode=frozen", "finetuning.blocks=[]", "run.groups=[]"]
+    load_config(ClassificationConfig, content, ["data.root=.", *frozen])

@@ -94,7 +94,7 @@ def _finetuning_details(found: Mapping[str, Any] | None) -> list[str]:
     moved = ", ".join(f"{k} {value:.1e}" for k, value in found["relative_change"].items())
     return [
         f"{found['trained_parameters']} parameters of the backbone ({found['mode']}); a step takes "
-        f"{cost}{found['seconds_ratio']:.1f}x the time of a frozen one",
+        f"{cost}{found['time_ratio']:.1f}x the time of a frozen one",
         f"relative change of blocks: {moved}",
     ]
 

@@ -72,7 +72,7 @@ def compare_costs(cost: StepCost, frozen: StepCost) -> dict[str, float | int | N
     return {
         "step_seconds": round(cost.seconds, 5),
         "frozen_step_seconds": round(frozen.seconds, 5),
-        "seconds_ratio": cost.seconds / frozen.seconds,
+        "time_ratio": cost.seconds / frozen.seconds,
         "step_memory_bytes": memory,
         "frozen_step_memory_bytes": less,
         "memory_ratio": None if memory is None or less is None else memory / less,
