@@ -44,6 +44,8 @@ class Case:
         counts: clips of "train" and of "val".
         size: frames, height and width.
         is_about_time: single frames are compared as well.
+        layout: of the rendered tree.
+        is_share: the main metric is a share of the test clips, where its unit is "%".
     """
 
     config: str
@@ -51,6 +53,9 @@ class Case:
     counts: tuple[int, int]
     size: tuple[int, int, int] = (16, 96, 96)
     is_about_time: bool = False
+    is_about_time: bool = True
+    layout: str = "native"
+    is_share: bool = True
 
 
 CASES = {
@@ -60,6 +65,14 @@ CASES = {
     "camera pose": Case("rendered_pose", "camera", (300, 150)),
     "point tracks": Case("rendered_points", "tracking", (96, 48), (24, 64, 64), False),
     "box tracks": Case("rendered_boxes", "tracking", (96, 48), (24, 64, 64), False),
+    "object discovery": Case(
+        "discovery_rendered",
+        "movi-c",
+        (300, 50),
+        (24, 128, 128),
+        layout="movi-npy",
+        is_share=False,
+    ),
 }
 
 
@@ -69,7 +82,7 @@ def render_tree(case: Case, folder: Path) -> None:
         if (folder / split).is_dir():
             continue
         frames, height, width = case.size
-        words = ["data", "render", case.recipe, "--layout", "native", "--split", split]
+        words = ["data", "render", case.recipe, "--layout", case.layout, "--split", split]
         words += ["--count", str(count), "--seed", str(seed), "--frames", str(frames)]
         words += ["--height", str(height), "--width", str(width), "-o", str(folder)]
         if vdit(words):
@@ -136,6 +149,7 @@ def main() -> None:
             "clips": {"train": first["num_training_clips"], "val": first["num_videos"]},
             "config": first["config"],
             **summarize(rows, metric, is_share=first["task"] == "classification"),
+            **summarize(rows, metric, is_share=case.is_share and first["unit"] == "%"),
         }
         print(json.dumps({name: results[name]["margin"]}), flush=True)
         if options.output is not None:
