@@ -141,7 +141,7 @@ def test_kept_and_live_features_of_whole_videos_are_the_same(config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[2] / "configs/probe").glob("discovery_*.yaml"))
+    "path", sorted((Path(__file__).parents[2] / "configs/probe").glob("discovery_movi_*.yaml"))
 )
 def test_shipped_configurations_are_whole(path):
     content = yaml.safe_load(path.read_text())
