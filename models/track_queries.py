@@ -179,7 +179,7 @@ class TrackQueryModel(nn.Module):
         queries = self.object_queries.expand(N, -1, -1)
         references = self.object_boxes.sigmoid().expand(N, -1, -1)
         query_padding, num_tracks = None, 0
-        if tracks is not None and tracks.states.shape[1]:
+        if tracks is not None:  # none of them still reach all weights, as several processes need
             num_tracks = tracks.states.shape[1]
             queries = torch.cat([tracks.states + self.track_mark, queries], dim=1)
             references = torch.cat([tracks.boxes, references], dim=1)

@@ -123,6 +123,15 @@ def test_gradients_reach_everything_that_learns_and_the_frame_before(model):
     assert tracks.states.grad.abs().sum() > 0
 
 
+def test_no_track_queries_are_as_none(model):
+    maps, tracks = inputs()
+    empty = TrackQueries.collate([tracks.states[0, :0]] * 2, [tracks.boxes[0, :0]] * 2)
+    output = model(maps, tracks=empty)
+    torch.testing.assert_close(output.boxes, model(maps).boxes)
+    (output.logits.sum() + output.boxes.sum()).backward()
+    assert torch.equal(model.track_mark.grad, torch.zeros(32))
+
+
 def test_box_encoding_is_that_of_each_number():
     boxes = torch.rand(5, 4)
     found = sine_encoding_boxes(boxes, 32)

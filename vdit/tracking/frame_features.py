@@ -162,7 +162,7 @@ class FrameFeatures:
         """Compute and keep the maps of a video; a folder appears once all of them are there."""
         count = len(video.frame_names)
         with replace_folder_when_complete(self._place(video)) as folder:
-            files: dict[str, np.ndarray] = {}
+            files: dict[str, Any] = {}  # memory maps
             stream = stream_maps(backbone, self.config, video, video.size, video.name)
             for index, maps in enumerate(stream):
                 for block, values in maps.items():
