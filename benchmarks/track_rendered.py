@@ -1,9 +1,10 @@
-"""A trained tracker on held-out rendered clips with crossing lanes, beside association by overlap.
+r"""A trained tracker on held-out rendered clips with crossing lanes, beside association by overlap.
 
     vdit data render mot --layout mot --count 80 --seed 0 $SIZE -o DIR/train
     vdit data render mot --layout mot --count 16 --seed 100000 $SIZE -o DIR/heldout
     vdit train configs/tracking/rendered.yaml data.root=DIR/train validation.root=DIR/heldout -o T
-    python benchmarks/track_rendered.py --tracker T --root DIR/heldout -o FILE
+    python benchmarks/track_rendered.py --tracker T --features T-features/validation \
+        --root DIR/heldout -o FILE
 
 with SIZE="--frames 20 --height 160 --width 256". The baseline names the tracker's own boxes, and
 those of det.txt, by IoU; it gets the best of several thresholds and patiences on these clips.
@@ -26,7 +27,7 @@ from vdit.metrics.track_overlaps import box_iou_xywh
 from vdit.metrics.tracking import TrackingScores
 from vdit.probing.feature_sources import Backbones
 from vdit.tracking.following import as_detections, follow, follow_by_overlap
-from vdit.tracking.frame_features import Levels, stream_maps
+from vdit.tracking.frame_features import FrameFeatures, Levels
 from vdit.tracking.frame_tracks import join_frames, shares_of
 from vdit.tracking.scoring import score_video
 from vdit.tracking.tracker_files import load_tracker
@@ -75,6 +76,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tracker", required=True)
     parser.add_argument("--root", required=True)
+    parser.add_argument("--features", required=True, help="T-features/validation of the training")
     parser.add_argument("-o", "--output", required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -83,10 +85,11 @@ def main():
     backbone = Backbones().get(spec.features.source)
     levels = Levels.of(backbone, spec.features.blocks)
     videos = list(read_mot(Path(arguments.root)))
+    features = FrameFeatures(Path(arguments.features), spec.features, levels)
+    features.complete(videos, backbone)
     maps, public = [], []
     for video in videos:
-        stream = stream_maps(backbone, spec.features, video, video.size, video.name)
-        maps.append([levels.join(each) for each in stream])
+        maps.append([features.read(video, t) for t in range(len(video.frame_names))])
         given = video.sequence.detections()
         numbers = range(1, len(video.frame_names) + 1)
         public.append([shares_of(given, number, video.size) for number in numbers])
