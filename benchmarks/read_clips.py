@@ -74,8 +74,8 @@ def measure(paths: list[Path], rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         fresh: list[VideoReader] = []
         jobs: dict[str, Callable[[VideoReader, list[int]], Any]] = {
-            "open": lambda reader, _: fresh.append(open_video(reader.path)),
-            "count": lambda reader, _: fresh.pop(0).num_frames,
+            "open": lambda reader, _, fresh=fresh: fresh.append(open_video(reader.path)),
+            "count": lambda reader, _, fresh=fresh: fresh.pop(0).num_frames,
             "naive": naive,
             "loop": loop,
             "pick": pick,

@@ -53,7 +53,6 @@ class Case:
     counts: tuple[int, int]
     size: tuple[int, int, int] = (16, 96, 96)
     is_about_time: bool = False
-    is_about_time: bool = True
     layout: str = "native"
     is_share: bool = True
 
@@ -63,13 +62,14 @@ CASES = {
     "motion type": Case("rendered_motion", "motion-type", (240, 120)),
     "frame order": Case("rendered_frame_order", "frame-order", (240, 120), is_about_time=True),
     "camera pose": Case("rendered_pose", "camera", (300, 150)),
-    "point tracks": Case("rendered_points", "tracking", (96, 48), (24, 64, 64), False),
-    "box tracks": Case("rendered_boxes", "tracking", (96, 48), (24, 64, 64), False),
+    "point tracks": Case("rendered_points", "tracking", (96, 48), (24, 64, 64)),
+    "box tracks": Case("rendered_boxes", "tracking", (96, 48), (24, 64, 64)),
     "object discovery": Case(
         "discovery_rendered",
         "movi-c",
         (300, 50),
         (24, 128, 128),
+        is_about_time=True,
         layout="movi-npy",
         is_share=False,
     ),
