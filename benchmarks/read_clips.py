@@ -71,15 +71,15 @@ def measure(paths: list[Path], rounds: int) -> dict[str, float]:
         assert (loop(reader, indices) == expected).all()
         assert (pick(reader, indices) == expected).all()
     best: dict[str, float] = {}
+    fresh: list[VideoReader] = []
+    jobs: dict[str, Callable[[VideoReader, list[int]], Any]] = {
+        "open": lambda reader, _: fresh.append(open_video(reader.path)),
+        "count": lambda reader, _: fresh.pop(0).num_frames,
+        "naive": naive,
+        "loop": loop,
+        "pick": pick,
+    }
     for _ in range(rounds):
-        fresh: list[VideoReader] = []
-        jobs: dict[str, Callable[[VideoReader, list[int]], Any]] = {
-            "open": lambda reader, _, fresh=fresh: fresh.append(open_video(reader.path)),
-            "count": lambda reader, _, fresh=fresh: fresh.pop(0).num_frames,
-            "naive": naive,
-            "loop": loop,
-            "pick": pick,
-        }
         for name, job in jobs.items():
             begin = time.process_time()
             for reader, indices in zip(opened, wanted, strict=True):
