@@ -25,6 +25,7 @@ from vdit.probing.tasks.pose import Pose, PoseConfig, PoseHead
 CONFIGS = Path(__file__).parents[2] / "configs" / "probe"
 SHAPE = FeatureShape(steps=4, channels=6, height=3, width=3)
 SMALL = PoseHead(width=16, num_heads=4)
+LINEAR = PoseHead("linear")
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,16 @@ def test_every_clip_of_a_video_is_asked_about(clip):
     assert swapped["epe"] > 1e-4
 
 
-def test_head_answers_with_a_pose_and_all_of_it_learns():
+@pytest.mark.parametrize("kind", [SMALL, LINEAR], ids=lambda each: each.kind)
+def test_head_answers_with_a_pose_and_all_of_it_learns(kind):
     torch.manual_seed(0)
-    task = Pose(SMALL, ViewOptions(num_frames=4))
+    task = Pose(kind, ViewOptions(num_frames=4))
     head = task.build_head(SHAPE)
     features = torch.randn(5, 4, 6, 3, 3)
+    assert silent_parameters(head, head(features)) == []
+    head.eval()
     pose = task.answer(head, features, {})["pose"]
     assert pose.shape == (5, 3, 4)
-    assert silent_parameters(head, head(features)) == []
     target = {"pose": torch.zeros(5, 3, 4)}
     losses = task.losses(head, features, target)
     expected = sum(pose[i].square().sum() for i in range(5)) / 5
@@ -105,9 +108,23 @@ def test_head_answers_with_a_pose_and_all_of_it_learns():
     torch.testing.assert_close(losses["rotation"] + losses["translation"], expected)
 
 
-def test_poses_of_a_few_clips_are_learned_by_heart():
+def test_linear_head_sees_change_alone_and_starts_at_rest():
+    head = Pose(LINEAR, ViewOptions(num_frames=4)).build_head(SHAPE).eval()
+    features = torch.randn(2, 4, 6, 3, 3)
+    torch.testing.assert_close(head(features), torch.eye(3, 4).expand(2, 3, 4))
+    torch.nn.init.normal_(head.output.weight)
+    still = features[:, :1].expand(-1, 4, -1, -1, -1)
+    torch.testing.assert_close(head(still), torch.eye(3, 4).expand(2, 3, 4))
+    assert (head(features) - torch.eye(3, 4)).abs().max() > 0.1
+    torch.testing.assert_close(head(features + 5 * features[:, 1:2]), head(features))
+    with pytest.raises(ValueError, match="expected features of 2 frames or more"):
+        head(features[:, :1])
+
+
+@pytest.mark.parametrize("kind", [SMALL, LINEAR], ids=lambda each: each.kind)
+def test_poses_of_a_few_clips_are_learned_by_heart(kind):
     torch.manual_seed(0)
-    task = Pose(SMALL, ViewOptions(num_frames=4))
+    task = Pose(kind, ViewOptions(num_frames=4))
     scenes = [make_scene("camera", seed, 4, 16, 16) for seed in range(8)]
     poses = [first_target(task, render(scene, num_tracks=0))[1] for scene in scenes]
     targets = {"pose": torch.tensor(np.array(poses)).float()}
@@ -120,7 +137,8 @@ def test_poses_of_a_few_clips_are_learned_by_heart():
         task.score([{"pose": answer}], [{"pose": target}])
         for answer, target in zip(answers, targets["pose"], strict=True)
     ]
-    assert task.summarize(records)["epe"] < 0.03
+    # the batch norm of the linear head divides by another deviation in training
+    assert task.summarize(records)["epe"] < (0.03 if kind is SMALL else 0.12)
     rule = task.blind_rule([{"pose": pose} for pose in targets["pose"]])
     chance = task.summarize(
         [task.score([rule({})], [{"pose": target}]) for target in targets["pose"]]
@@ -146,7 +164,7 @@ def test_scores_are_those_of_the_metrics():
 def test_rotations_are_projected_where_that_is_asked_for():
     true, answer = torch.eye(3, 4), 2 * torch.eye(3, 4)
     plain, projected = (
-        Pose(PoseHead(16, 4, to_rotation), ViewOptions()).score(
+        Pose(PoseHead(width=16, num_heads=4, to_rotation=to_rotation), ViewOptions()).score(
             [{"pose": answer}], [{"pose": true}]
         )
         for to_rotation in (False, True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from vdit.metrics.pose import (
     rotation_error,
     translation_error,
 )
+from vdit.models.probes.linear_pose import LinearPose
 from vdit.models.probes.readout import PoseReadout, ReadoutConfig
 from vdit.probing.clip_views import ClipView, ViewOptions, choose_views
 from vdit.probing.learned_config import LearnedProbeConfig
@@ -36,12 +37,15 @@ class PoseHead:
     """What reads the pose from features.
 
     Attributes:
+        kind: "readout" is the attention readout of Scaling 4D representations; "linear" maps the
+            change from the first feature frame to the last, for few clips.
         width: of the readout.
         num_heads: of its attention; they divide the width.
         to_rotation: replace the predicted 3 x 3 matrix by the nearest rotation before the end
             points are measured. Rotation errors are always those of the nearest rotation.
     """
 
+    kind: Literal["readout", "linear"] = "readout"
     width: int = 1024
     num_heads: int = 16
     to_rotation: bool = False
@@ -112,7 +116,9 @@ class Pose:
         return {"pose": torch.from_numpy(pose).float()}
 
     def build_head(self, shape: FeatureShape) -> nn.Module:
-        """Make the readout, [B, T', C, h, w] -> [B, 3, 4]."""
+        """Make the head of this kind, [B, T', C, h, w] -> [B, 3, 4]."""
+        if self.head.kind == "linear":
+            return LinearPose(shape.channels, shape.height, shape.width)
         return PoseReadout(
             ReadoutConfig(shape.channels, shape.steps, self.head.width, self.head.num_heads)
         )
