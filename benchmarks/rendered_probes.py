@@ -148,8 +148,7 @@ def main() -> None:
             "metric": metric,
             "clips": {"train": first["num_training_clips"], "val": first["num_videos"]},
             "config": first["config"],
-            **summarize(rows, metric, is_share=first["task"] == "classification"),
-            **summarize(rows, metric, is_share=case.is_share and first["unit"] == "%"),
+            **summarize(rows, metric, is_share=case.is_share and first["task"] == "classification"),
         }
         print(json.dumps({name: results[name]["margin"]}), flush=True)
         if options.output is not None:
