@@ -16,16 +16,23 @@ import yaml
 from safetensors.torch import load_file
 from torch import nn
 
+from tests.vdit.test_finetuning import EVERY
 from tests.vdit.test_training_engine import LineStage
 from vdit.config import load_config
 from vdit.datasets import probe_datasets
 from vdit.datasets.checking import Benchmark
 from vdit.datasets.truth_videos import ClassifiedVideo
 from vdit.datasets.videos import VideoDataset
-from vdit.finetuning import FineTuning, weights_by_block
+from vdit.finetuning import FineTuning, prepare_finetuning, weights_by_block
 from vdit.lora import LoraSettings, load_lora, merge_lora
 from vdit.models.backbones.base import Backbone, BlockInfo, Encoded
-from vdit.probing.backbone_training import load_changed_weights, mean_over_heads, up_to_block
+from vdit.models.backbones.vision_encoder import VisionEncoder
+from vdit.probing.backbone_training import (
+    BackboneTraining,
+    load_changed_weights,
+    mean_over_heads,
+    up_to_block,
+)
 from vdit.probing.clip_views import ViewOptions
 from vdit.probing.feature_sources import Backbones, FeatureSource
 from vdit.probing.learned_config import FeatureStorage, Fold, LearnedData
@@ -315,3 +322,24 @@ def test_configurations_of_the_paper(name):
     assert row.values["top1"] == 68.3
     frozen = ["finetuning.mode=frozen", "finetuning.blocks=[]", "run.groups=[]"]
     load_config(ClassificationConfig, content, ["data.root=.", *frozen])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_weight_that_learns_takes_part(name):
+    backbone = EVERY[name]()
+    reached = [block for block in backbone.block_modules() if block in backbone.blocks]
+    block = reached[len(reached) // 2]
+    frames = backbone.frame_offset + 2 * backbone.frame_multiple
+    video = torch.rand(1, frames, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+    timestep = None if isinstance(backbone, VisionEncoder) else 10
+
+    def features():
+        return backbone.extract(video, blocks=[block], timestep=timestep)[block]
+
+    options = FineTuning("full", checkpointing=True)
+    learning = BackboneTraining(backbone, options, block, features, remembers=False)
+    features().sum().backward()
+    learned = {n for n, each in backbone.named_parameters() if each.grad is not None}
+    assert learned == set(learning.names)
+    known = prepare_finetuning(backbone, up_to_block(backbone, options, block))
+    assert len(learned) > 0.8 * len(known)

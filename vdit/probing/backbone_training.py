@@ -5,7 +5,7 @@ The pass stops at the block that the head reads, so that only blocks up to it ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -31,6 +31,9 @@ class BackboneTraining:
         backbone: as it was pre-trained; it is prepared for training.
         options: what learns of it.
         block: that the head reads.
+        features: computes those of some clip from the prepared backbone, with gradients; weights
+            that they do not depend on are frozen again, as where the last block of a transformer
+            has a branch that only later blocks read.
         remembers: keep the weights as they are now, float32 on the CPU, to compare with later ones;
             one process does.
 
@@ -40,11 +43,21 @@ class BackboneTraining:
     """
 
     def __init__(
-        self, backbone: Backbone, options: FineTuning, block: str, remembers: bool = True
+        self,
+        backbone: Backbone,
+        options: FineTuning,
+        block: str,
+        features: Callable[[], Tensor],
+        remembers: bool = True,
     ) -> None:
         self.backbone = backbone
         self.options = up_to_block(backbone, options, block)
-        self.names = tuple(prepare_finetuning(backbone, self.options))
+        learning = prepare_finetuning(backbone, self.options)
+        with torch.enable_grad():
+            reached = _leaves(features())
+        for parameter in learning.values():
+            parameter.requires_grad_(parameter in reached)
+        self.names = tuple(name for name, each in learning.items() if each in reached)
         self._before = weights_by_block(backbone) if remembers else {}
 
     def describe(self) -> dict[str, Any]:
@@ -67,6 +80,21 @@ class BackboneTraining:
         tensors = {name: parameters[name].detach().cpu().contiguous() for name in self.names}
         facts = {"blocks": list(self.options.blocks)}
         write_safetensors(folder / WEIGHTS_FILE, tensors, facts)
+
+
+def _leaves(output: Tensor) -> set[Tensor]:
+    """Find the tensors that gradients of an output would flow to, without computing them."""
+    found: set[Tensor] = set()
+    waiting, seen = [output.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(node.variable)
+        waiting += [each for each, _ in node.next_functions]
+    return found
 
 
 def up_to_block(backbone: Backbone, options: FineTuning, block: str) -> FineTuning:

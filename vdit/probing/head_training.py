@@ -145,6 +145,7 @@ class HeadTraining:
             live.backbone,
             self.config.finetuning,
             self.config.source.block,
+            lambda: live(stage.inputs.read(stage.data.examples[0])[None].to(stage.device)),
             remembers=self.processes.is_first,
         )
         return cost
