@@ -261,21 +261,20 @@ from vdit.probing.feature_sources import Backbones
 from vdit.probing.learned_probe import run_learned_probes
 from vdit.probing.tasks.classification import Classification
 
-folder = Path(sys.argv[1])
 PROBE_DATASETS["tinted"] = Benchmark(
     "tinted", ("a", "b"), lambda root, split: root, probe.read_tinted, ("here",)
 )
-for sharding in ("none", "full"):
-    for mode, options in probe.MODES.items():
-        run = replace(probe.RUN, sharding=sharding, steps=10, average=0.9)
-        config = replace(probe.CONFIG, finetuning=options, share="batches", run=run)
-        run_learned_probes(
-            "classification",
-            Classification.build,
-            [config],
-            folder / f"{mode}-{sharding}",
-            backbones=Backbones(build=lambda *_, **__: probe.Gray()),
-        )
+run = replace(probe.RUN, sharding=sys.argv[2], steps=10, average=0.9)
+run_learned_probes(
+    "classification",
+    Classification.build,
+    [
+        replace(probe.CONFIG, finetuning=options, share="batches", run=run)
+        for options in probe.MODES.values()
+    ],
+    Path(sys.argv[1]),
+    backbones=Backbones(build=lambda *_, **__: probe.Gray()),
+)
 """
 
 
@@ -283,31 +282,37 @@ for sharding in ("none", "full"):
 def test_two_processes_learn_as_one(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    for count in (1, 2):
+    found = []
+    for count, sharding in ((1, "none"), (2, "none"), (2, "full")):
+        folder = tmp_path / f"{count}-{sharding}"
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         done = subprocess.run(
-            [sys.executable, *torchrun, str(script), str(tmp_path / str(count))],
+            [sys.executable, *torchrun, str(script), str(folder), sharding],
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             timeout=300,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-    for mode in MODES:
-        file = "lora.safetensors" if mode == "lora" else "backbone.safetensors"
-        folders = [
-            tmp_path / name for name in (f"1/{mode}-none", f"2/{mode}-none", f"2/{mode}-full")
-        ]
-        alone, *others = [load_file(head_folder(folder) / file) for folder in folders]
-        for other in others:
-            for key, value in alone.items():
-                torch.testing.assert_close(other[key], value, rtol=0, atol=1e-5)
-        rows = [json.loads((folder / "results.jsonl").read_text()) for folder in folders]
-        for row in rows[1:]:
-            assert row["metrics"] == rows[0]["metrics"]
-            assert row["finetuning"]["relative_change"] == pytest.approx(
-                rows[0]["finetuning"]["relative_change"], rel=1e-3
-            )
+        rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+        files = [folder / f"tinted-classification-{row['run']}" / "fold0-seed0" for row in rows]
+        found.append([(row, *files_of(each)) for row, each in zip(rows, files, strict=True)])
+    alone, *others = found
+    for other in others:
+        for (row, *weights), (expected, *truth) in zip(other, alone, strict=True):
+            assert row["run"] == expected["run"]
+            assert row["metrics"] == expected["metrics"]
+            moved = expected["finetuning"]["relative_change"]
+            assert row["finetuning"]["relative_change"] == pytest.approx(moved, rel=1e-3)
+            for values, true in zip(weights, truth, strict=True):
+                for key, value in true.items():
+                    torch.testing.assert_close(values[key], value, rtol=0, atol=1e-5)
+
+
+def files_of(folder):
+    """Head and backbone."""
+    files = ("lora.safetensors", "backbone.safetensors", "head.safetensors")
+    return [load_file(folder / name) for name in files if (folder / name).is_file()]
 
 
 @pytest.mark.parametrize("name", MODES)
