@@ -130,6 +130,7 @@ class Discovery:
         return {"loss": weighted_sum(losses, weights), **losses}
 
     def answer(self, head: nn.Module, features: Tensor, targets: Tensors) -> Tensors:
+        """Slots, and clusters of k-means, which is told the number of objects."""
         features = _per_frame(features, targets["instances"].shape[1])
         clusters = [
             _clustered(each, int(count) + 1, self.head.grid)
