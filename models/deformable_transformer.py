@@ -239,8 +239,9 @@ class DeformableTransformer(nn.Module):
             queries: [N, Q, C] content of the queries.
             query_position: [Q, C] or [N, Q, C].
             box_heads: one for each decoder layer, [N, Q, C] -> [N, Q, 4] update in logit space.
-            references: [N, Q, 4] cxcywh in 0..1 that the first layer starts from; None = points
-                that `query_position` decides.
+            references: [N, Q, 4] cxcywh in 0..1 that the first layer refines; it looks around their
+                centers as far as it likes, later layers look in and around the boxes. None =
+                points that `query_position` decides.
             query_padding: [N, Q] bool, True = no query; no other query looks at it.
         """
         reference_points = pyramid.reference_points()
@@ -259,6 +260,8 @@ class DeformableTransformer(nn.Module):
         for layer, box_head in zip(self.decoder, box_heads, strict=True):
             scale = ratios if reference.shape[-1] == 2 else torch.cat([ratios, ratios], dim=-1)
             where = reference[:, :, None] * scale
+            if not states:  # an object may have left its old box: offsets are in cells
+                where = where[..., :2]
             queries = layer(queries, position, where, pyramid, query_padding)
             box = _refine(box_head(queries), reference)
             states.append(queries)

@@ -14,7 +14,7 @@ from vdit.tracking.scoring import score_video
 from vdit.training.engine import Trainer
 
 T, H, W = 8, 96, 160
-STEPS = 400
+STEPS = 300
 CONTENT = {
     "features": {
         "source": {"backbone": "mini", "block": "up1", "clip_length": 1},

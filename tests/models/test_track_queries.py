@@ -100,6 +100,17 @@ def test_order_of_tracks_does_not_matter(model):
 
 
 @torch.no_grad()
+def test_the_first_layer_looks_around_centers_and_the_others_in_boxes(model):
+    maps, tracks = inputs()
+    seen = []
+    for layer in model.transformer.decoder:
+        layer.cross_attn.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    model(maps, tracks=tracks)
+    assert [reference.shape[-1] for reference in seen] == [2, 4]
+    torch.testing.assert_close(seen[0][:, :3, 0], tracks.boxes[..., :2])
+
+
+@torch.no_grad()
 def test_before_training_boxes_stay_where_they_start():
     torch.manual_seed(0)
     model = TrackQueryModel(CONFIG).eval()
