@@ -118,8 +118,8 @@ class Encoder(nn.Module):
         for level, width in enumerate(channels):
             self.layers.extend(ResidualBlock(width, joins) for _ in range(config.res_blocks))
             if level + 1 < len(channels):
-                steps = (2 if config.halves_time(level) else 1, 2, 2)
-                self.layers.append(CausalConvolution(width, channels[level + 1], joins, steps))
+                halves = config.halves_time(level)
+                self.layers.append(Downsampling(width, channels[level + 1], joins, halves))
         self.norm = ChannelNorm(channels[-1])
         self.leave = CausalConvolution(channels[-1], 2 * config.latent_channels, joins)
 
@@ -207,23 +207,50 @@ class ResidualBlock(nn.Module):
         return states + self.layers(states)
 
 
+class Downsampling(nn.Module):
+    """A convolution of stride 2 in space, and perhaps in time, beside the mean of four cells.
+
+    The shortcut keeps every second frame, the first among them; missing channels are zero.
+    """
+
+    def __init__(self, width: int, filters: int, joins_frames: bool, halves_time: bool) -> None:
+        super().__init__()
+        self.frames = 2 if halves_time else 1
+        self.conv = CausalConvolution(width, filters, joins_frames, (self.frames, 2, 2))
+
+    def forward(self, states: Tensor) -> Tensor:
+        change = self.conv(states)
+        means = F.avg_pool3d(states[:, :, :: self.frames], (1, 2, 2))
+        return change + fit_channels(means, change.shape[1])
+
+
 class Upsampling(nn.Module):
     """A convolution whose channels become twice the rows and columns, and perhaps the frames.
 
-    Where time doubles, the first of the new frames is dropped: the first latent is one frame.
+    Where time doubles, the first of the new frames is dropped: the first latent is one frame. The
+    shortcut repeats cells and frames.
     """
 
     def __init__(self, width: int, filters: int, joins_frames: bool, doubles_time: bool) -> None:
         super().__init__()
         self.frames = 2 if doubles_time else 1
+        self.filters = filters
         self.conv = CausalConvolution(width, 4 * self.frames * filters, joins_frames)
 
     def forward(self, states: Tensor) -> Tensor:
-        states = _shuffle(self.conv(states), 2)
+        change = _shuffle(self.conv(states), 2)
+        kept = fit_channels(states, self.filters)
+        kept = kept.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
         if self.frames == 1:
-            return states
-        states = states.unflatten(1, (-1, 2)).movedim(2, 3).flatten(2, 3)
-        return states[:, :, 1:]
+            return change + kept
+        change = change.unflatten(1, (-1, 2)).movedim(2, 3).flatten(2, 3)
+        return (change + kept.repeat_interleave(2, dim=2))[:, :, 1:]
+
+
+def fit_channels(states: Tensor, count: int) -> Tensor:
+    """Keep the first `count` channels of [B, C, T, H, W], or add channels of zeros."""
+    missing = count - states.shape[1]
+    return states[:, :count] if missing <= 0 else F.pad(states, (0, 0) * 3 + (0, missing))
 
 
 class ChannelNorm(nn.Module):
