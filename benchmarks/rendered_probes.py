@@ -7,9 +7,9 @@ unless they are there, rows are made by `vdit.probing.learned_probe`, which resu
 with the features of its configuration, with those of single frames where it says so, and with those
 of the same network with one draw of random weights; seeds are those of heads.
 
-`margin` is the distance of two main metrics over the standard error of their difference. Errors
-are those of the mean over seeds, `sampling` adds that of the drawn test clips where the metric is
-a share of them.
+`margin` is the distance of two main metrics over the standard error of their difference, positive
+where trained features are better. Errors are those of the mean over seeds; `sampling` is that of
+the drawn test clips, where the metric is a share of them.
 """
 
 from __future__ import annotations
@@ -118,8 +118,9 @@ def summarize(rows: dict[str, Any], metric: str, is_share: bool) -> dict[str, An
             share = means[kind] / 100
             found[kind]["sampling"] = 100 * math.sqrt(share * (1 - share) / row["num_videos"])
     found["chance"] = rows["trained"]["chance"]
+    sign = 1 if rows["trained"]["unit"] == "%" else -1  # errors in metres are better if small
     found["margin"] = {
-        kind: (means["trained"] - means[kind]) / math.hypot(errors["trained"], errors[kind])
+        kind: sign * (means["trained"] - means[kind]) / math.hypot(errors["trained"], errors[kind])
         for kind in means
         if kind != "trained" and errors["trained"] + errors[kind] > 0
     }
