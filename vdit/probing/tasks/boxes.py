@@ -216,6 +216,7 @@ class Boxes:
         }
 
     def score(self, answers: Sequence[Tensors], targets: Sequence[Tensors]) -> Record:
+        """Score all boxes after the frame of their question, by track and all alike."""
         truth, boxes = join_views(targets, "boxes"), join_views(answers, "boxes")
         times = np.arange(truth.shape[1])
         after = times > join_views(targets, "query_frames")[:, None]

@@ -227,6 +227,7 @@ class Points:
         return stay
 
     def score(self, answers: Sequence[Tensors], targets: Sequence[Tensors]) -> Record:
+        """Score all points after the frame of their question as one video of TAP-Vid."""
         frames = join_views(targets, "query_frames")
         scores = score_points(
             np.column_stack([frames, np.zeros((len(frames), 2))]),
