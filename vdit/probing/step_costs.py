@@ -47,6 +47,7 @@ def measure_steps(trainer: Trainer) -> StepCost:
     stage.modules.train()
 
     def step() -> None:
+        """Take a step of no length."""
         optimizer.zero_grad()
         with trainer.autocast():
             losses = trainer.network(batch, stage.count(batch))
