@@ -256,7 +256,9 @@ class DeformableTransformer(nn.Module):
             references = self.reference_points(position).sigmoid()
         reference = references
         ratios = pyramid.valid_ratios[:, None]
-        states, starts, boxes = [], [], []
+        states: list[Tensor] = []
+        starts: list[Tensor] = []
+        boxes: list[Tensor] = []
         for layer, box_head in zip(self.decoder, box_heads, strict=True):
             scale = ratios if reference.shape[-1] == 2 else torch.cat([ratios, ratios], dim=-1)
             where = reference[:, :, None] * scale
