@@ -27,6 +27,27 @@ def fourier_features(coordinates: Tensor, num_bases: int = NUM_BASES) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
+def append_places(features: Tensor, num_bases: int) -> Tensor:
+    """Tell every feature where in the frame its cell lies.
+
+    Args:
+        features: [..., C, h, w].
+        num_bases: frequencies.
+
+    Returns:
+        [..., C + 4 * num_bases, h, w]: Fourier features of the middles of cells, in -1..1, behind
+        the features.
+    """
+    height, width = features.shape[-2:]
+    y, x = (
+        (2 * torch.arange(count, device=features.device) + 1) / count - 1
+        for count in (height, width)
+    )
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # [h, w, 2]
+    places = fourier_features(grid, num_bases).permute(2, 0, 1).to(features.dtype)
+    return torch.cat([features, places.expand(*features.shape[:-3], -1, -1, -1)], dim=-3)
+
+
 class CoordinateEmbedding(nn.Module):
     """Fourier features of coordinates and an MLP with one hidden layer, as wide as its output.
 

@@ -21,7 +21,11 @@ from vdit.probing.feature_sources import Backbones, FeatureSource
 from vdit.probing.learned_config import Fold, LearnedData, learned_key
 from vdit.probing.learned_probe import run_learned_probes
 from vdit.probing.results import read_rows
-from vdit.probing.tasks.classification import Classification, ClassificationConfig
+from vdit.probing.tasks.classification import (
+    Classification,
+    ClassificationConfig,
+    ClassificationHead,
+)
 from vdit.training.run_config import RunConfig
 
 CLASSES = ("red", "green", "blue")
@@ -266,3 +270,16 @@ def test_mistakes_are_sentences(change, sentence, backbones, tmp_path):
 def test_short_keys():
     assert learned_key("block") == "source.block"
     assert learned_key("view.num_frames") == "view.num_frames"
+
+
+def test_features_may_be_told_their_places(backbones, tmp_path):
+    readout = ClassificationHead("readout", num_heads=1, width=4)
+    config = replace(CONFIG, head=readout, place_bases=2, run=replace(RUN, steps=2))
+    (row,) = run([config], tmp_path, backbones)
+    (plain,) = run([replace(config, place_bases=0)], tmp_path, backbones)
+    wider = 4 * 2
+    assert row["head_parameters"] - plain["head_parameters"] == wider * (
+        2 + T + 2 * 4
+    )  # norm, time, kv
+    with pytest.raises(ValueError, match="this head sees no cells"):
+        run([replace(CONFIG, place_bases=2)], tmp_path, backbones)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vdit.atomic import replace_when_complete
 from vdit.probing.backbone_training import BackboneTraining
@@ -59,6 +60,10 @@ class HeadTraining:
             raise ValueError(
                 f"expected pictures=0, got {self.config.pictures}: this task draws nothing"
             )
+        if self.config.place_bases and self.task.is_pooled:
+            raise ValueError(
+                f"expected place_bases=0, got {self.config.place_bases}: this head sees no cells"
+            )
 
     def scores(self, fold: FoldExamples, seed: int, folder: Path) -> Scores:
         """Train a head and score it; what was done before is kept.
@@ -92,10 +97,11 @@ class HeadTraining:
 
         def train() -> Scores:
             num_frames = len(fold.train[0].view.indices)
-            inputs = RandomFeatures(self._shape(fold, self._live()), seed, num_frames)
-            torch.manual_seed(seed)
-            head = self.task.build_head(inputs.shape)
-            stage = ProbeStage(self.task, head, inputs, fold.train, None, folder)
+            shape = self._shape(fold, self._live())
+            inputs = RandomFeatures(shape, seed, num_frames)
+            head = self._head(shape, seed)
+            bases = self.config.place_bases
+            stage = ProbeStage(self.task, head, inputs, fold.train, None, folder, bases)
             return self._train(stage, run, fold)
 
         return self._once(folder, train)
@@ -115,9 +121,15 @@ class HeadTraining:
         live = self._live()
         shape = self._shape(fold, live)
         inputs: Inputs = self.kept if live is None else self._frames(live)
+        bases = self.config.place_bases
+        head = self._head(shape, seed)
+        return ProbeStage(self.task, head, inputs, fold.train, live, folder, bases)
+
+    def _head(self, shape: FeatureShape, seed: int) -> nn.Module:
+        """Make a head for features of a shape, with the channels that tell their places."""
+        channels = shape.channels + 4 * self.config.place_bases
         torch.manual_seed(seed)
-        head = self.task.build_head(shape)
-        return ProbeStage(self.task, head, inputs, fold.train, live, folder)
+        return self.task.build_head(replace(shape, channels=channels))
 
     def _live(self) -> LiveFeatures | None:
         """Give a frozen backbone that computes features in every step, if one has to."""

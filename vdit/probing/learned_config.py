@@ -84,6 +84,8 @@ class LearnedProbeConfig:
         view: how clips are cut out of videos.
         source: where features come from; its `size` and `short_side` act on the clips of `view`.
         features: whether they are kept.
+        place_bases: frequencies of sines and cosines that tell every feature where in the frame its
+            cell lies, 4 channels each; for networks that do not know it, as convolutional ones.
         finetuning: weights of the backbone that learn too; then features are not kept.
         run: how the head is trained.
         seeds: of heads and their batches, one training each; the spread over them is told.
@@ -100,6 +102,7 @@ class LearnedProbeConfig:
     view: ViewOptions = field(default_factory=ViewOptions)
     source: FeatureSource = field(default_factory=FeatureSource)
     features: FeatureStorage = field(default_factory=FeatureStorage)
+    place_bases: int = 0
     finetuning: FineTuning = field(default_factory=FineTuning)
     run: RunConfig = field(default_factory=RunConfig)
     seeds: list[int] = field(default_factory=lambda: [0])
@@ -113,6 +116,8 @@ class LearnedProbeConfig:
             raise ValueError(
                 "expected features.cached=false where the backbone learns, got cached features"
             )
+        if self.place_bases < 0:
+            raise ValueError(f"expected place_bases of 0 or more, got {self.place_bases}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"expected different seeds, at least one, got {self.seeds}")
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from vdit.atomic import replace_when_complete
+from vdit.models.probes.fourier import append_places
 from vdit.probing.backbone_training import BackboneTraining
 from vdit.probing.clip_features import Example
 from vdit.probing.live_features import LiveFeatures
@@ -61,6 +62,7 @@ class ProbeStage(Stage):
         examples: of the training.
         live: computes features from inputs that are frames; None = inputs are features.
         folder: that `export` writes the head into.
+        place_bases: see `LearnedProbeConfig`.
 
     Attributes:
         learning: what learns of the backbone, if anything.
@@ -74,9 +76,10 @@ class ProbeStage(Stage):
         examples: Sequence[Example],
         live: LiveFeatures | None,
         folder: Path,
+        place_bases: int = 0,
     ) -> None:
         self.task, self.head, self.live, self.folder = task, head, live, folder
-        self.inputs = inputs
+        self.inputs, self.place_bases = inputs, place_bases
         self.data: ProbeExamples = ProbeExamples(task, inputs, examples)
         self.num_examples = len(examples)
         self.collate = collate_clips
@@ -139,7 +142,8 @@ class ProbeStage(Stage):
         return answers, targets
 
     def _features(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return inputs if self.live is None else self.live(inputs, generator)
+        features = inputs if self.live is None else self.live(inputs, generator)
+        return append_places(features, self.place_bases) if self.place_bases else features
 
 
 def collate_clips(examples: list[Batch]) -> Any:

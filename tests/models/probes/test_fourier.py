@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from vdit.models.probes.fourier import fourier_features
+from vdit.models.probes.fourier import append_places, fourier_features
 
 
 def test_equal_to_a_loop():
@@ -19,3 +19,15 @@ def test_equal_to_a_loop():
 def test_half_precision_is_encoded_in_single():
     coordinates = torch.tensor([[0.5, -0.25]], dtype=torch.bfloat16)
     assert torch.equal(fourier_features(coordinates), fourier_features(coordinates.float()))
+
+
+def test_places_are_those_of_the_middles_of_cells():
+    features = torch.randn(2, 3, 5, 4, 6)
+    placed = append_places(features, num_bases=3)
+    assert placed.shape == (2, 3, 5 + 12, 4, 6)
+    assert torch.equal(placed[:, :, :5], features)
+    for row in range(4):
+        for column in range(6):
+            middle = torch.tensor([(2 * column + 1) / 6 - 1, (2 * row + 1) / 4 - 1])
+            expected = fourier_features(middle, 3)
+            assert torch.allclose(placed[1, 2, 5:, row, column], expected, atol=1e-6)
