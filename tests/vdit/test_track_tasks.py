@@ -71,7 +71,9 @@ def box_video(boxes, labelled, name="v"):
 def random_points(seed, count=6, frames=T):
     rng = np.random.default_rng(seed)
     return point_video(
-        rng.uniform(0, 1, (count, frames, 2)), rng.uniform(size=(count, frames)) < 0.7
+        rng.uniform(0, 1, (count, frames, 2)),
+        rng.uniform(size=(count, frames)) < 0.7,
+        name=f"v{seed}",
     )
 
 
@@ -79,7 +81,7 @@ def random_boxes(seed, count=5, frames=T):
     rng = np.random.default_rng(seed)
     low = rng.uniform(-0.1, 0.6, (count, frames, 2))
     boxes = np.concatenate([low, low + rng.uniform(0.1, 0.6, low.shape)], axis=-1)
-    return box_video(boxes, rng.uniform(size=(count, frames)) < 0.7)
+    return box_video(boxes, rng.uniform(size=(count, frames)) < 0.7, name=f"v{seed}")
 
 
 def points_task(view=VIEW, **head):
