@@ -163,6 +163,7 @@ class ContainerReader(VideoReader):
         return f"{index:05d}"
 
     def timed_frames(self) -> Iterator[tuple[float, np.ndarray]]:
+        """See `VideoReader`."""
         times: list[float] = []
         converter = VideoReformatter()
         for seconds, decoded in self._decode():
