@@ -50,8 +50,8 @@ class Tinted:
         return frames[list(indices)].astype(np.uint8)
 
 
-def read_tinted(root, split, count=12):
-    first = 1000 * sum(map(ord, split))
+def read_tinted(root, split, count=12, shift=0):
+    first = 1000 * sum(map(ord, split)) + 100 * len(str(root)) + shift
     videos = tuple(
         ClassifiedVideo("tinted", split, f"v{k}", Tinted(k % 3, first + k), k % 3)
         for k in range(count)
@@ -248,6 +248,34 @@ def test_a_head_goes_on_from_its_checkpoint(backbones, tmp_path, monkeypatch):
     assert heads[0].read_bytes() == heads[1].read_bytes()
     lines = (tmp_path / "cut" / name / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == RUN.steps
+
+
+# ---- data sets that share an output folder -----------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [{"root": "other"}, {"options": {"count": 12, "shift": 500}}])
+def test_data_that_names_its_videos_alike_has_features_of_its_own(change, backbones, tmp_path):
+    config = replace(CONFIG, features=replace(CONFIG.features, keep=True))
+    other = replace(config, data=replace(CONFIG.data, **change))
+    run([config], tmp_path / "shared", backbones)
+    (row,) = run([other], tmp_path / "shared", backbones)
+    (alone,) = run([other], tmp_path / "alone", backbones)
+    heads = [
+        tmp_path / name / f"tinted-classification-{row['run']}" / "fold0-seed0/head.safetensors"
+        for name in ("shared", "alone")
+    ]
+    assert heads[0].read_bytes() == heads[1].read_bytes()
+    assert row["metrics"] == alone["metrics"]
+
+
+def test_a_relative_root_is_that_of_the_working_folder(monkeypatch, tmp_path):
+    keys = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        keys.append((CONFIG.run_key, CONFIG.data.key))
+    assert keys[0][0] != keys[1][0]
+    assert keys[0][1] != keys[1][1]
 
 
 # ---- mistakes ----------------------------------------------------------------------------------

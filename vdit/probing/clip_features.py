@@ -67,7 +67,7 @@ class KeptFeatures:
         backbones: builds the networks.
         source: where features come from; its `block` is what is read.
         blocks: that are kept of a pass, `source.block` among them.
-        folder: of them.
+        folder: of the features of one data set, as clips are told apart by their videos' names.
         dtype: of the kept numbers.
         is_pooled: keep the mean over a clip only, [1, C, 1, 1].
         frames: positions in the clips; only feature frames that stand for one of them are kept.
@@ -152,11 +152,12 @@ class KeptFeatures:
         return total
 
     def remove(self, examples: Iterable[Example]) -> None:
-        """Delete the features of clips, and the folder once it is empty."""
+        """Delete the features of clips, and the folder and the one above once they are empty."""
         for example in examples:
             self._path(example).unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        for folder in (self.folder, self.folder.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
     def _extract(self, example: Example) -> tuple[Mapping[str, Tensor], list[Span]]:
         backbone = self.backbones.network(self.source)

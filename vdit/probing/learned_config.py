@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import MISSING
@@ -53,11 +54,24 @@ class LearnedData:
     def __post_init__(self) -> None:
         if self.leave_one_out and len(self.folds) != 1:
             raise ValueError(f"expected one fold with leave_one_out, got {len(self.folds)}")
+        if self.max_videos is not None and self.max_videos < 1:
+            raise ValueError(f"expected max_videos of 1 or more, got {self.max_videos}")
 
     @property
     def split(self) -> str:
         """Name of what is tested, in rows and tables."""
         return "+".join(fold.test for fold in self.folds)
+
+    @property
+    def place(self) -> str:
+        """The root as an absolute path: what a relative one means depends on where it is said."""
+        return str(Path(self.root).resolve())
+
+    @property
+    def key(self) -> str:
+        """Name of what the frames of a video follow from: two trees may give videos one name."""
+        facts = [self.dataset, self.place, self.options]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -118,13 +132,21 @@ class LearnedProbeConfig:
             )
         if self.place_bases < 0:
             raise ValueError(f"expected place_bases of 0 or more, got {self.place_bases}")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"expected different seeds, at least one, got {self.seeds}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(
+                f"expected different seeds of 0 or more, at least one, got {self.seeds}"
+            )
+        if self.control_steps < 0 or self.pictures < 0:
+            raise ValueError(
+                f"expected control_steps and pictures of 0 or more, got {self.control_steps} and "
+                f"{self.pictures}"
+            )
 
     @property
     def run_key(self) -> str:
         """Name of what the configuration computes: equal for equal results."""
         facts = asdict(self)
+        facts["data"]["root"] = self.data.place
         del facts["paper"]
         del facts["features"]["keep"]
         del facts["share"]

@@ -5,7 +5,7 @@
     <output>/<run>/<fold>-<seed>/                 training and scores of one head
     <output>/<run>/control/                       the same head on random numbers
     <output>/<run>/row.json                       the row
-    <output>/features/<pass>/<clip>.safetensors   features of clips, shared by configurations
+    <output>/features/<data>/<pass>/<clip>.safetensors    features, shared by configurations
 
 Under torchrun every process computes its share of the features; then the processes train heads side
 by side, or all of them one head.
@@ -129,7 +129,7 @@ class _LearnedRun:
             backbones,
             config.source,
             blocks[config.source.pass_key],
-            output / "features",
+            output / "features" / config.data.key,
             config.features.dtype,
             self.task.is_pooled,
             self.task.frames_seen if isinstance(self.task, SeesFrames) else None,
