@@ -23,8 +23,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, num_heads: int) -> Tensor:
 
 
 def check_heads(width: int, num_heads: int) -> None:
-    """Raise ValueError unless heads share the channels evenly."""
-    if width % num_heads:
+    """Raise ValueError unless heads share the channels evenly, one or more each."""
+    if min(width, num_heads) < 1 or width % num_heads:
         raise ValueError(
             f"expected a width that the heads divide, got {width} and {num_heads} heads; "
             "change one of them"

@@ -51,12 +51,14 @@ class Tinted:
 
 
 def read_tinted(root, split, count=12, shift=0):
+    split = split.removesuffix("-again")
+    classes = CLASSES[:2] if split == "fewer" else CLASSES
     first = 1000 * sum(map(ord, split)) + 100 * len(str(root)) + shift
     videos = tuple(
-        ClassifiedVideo("tinted", split, f"v{k}", Tinted(k % 3, first + k), k % 3)
+        ClassifiedVideo("tinted", split, f"v{k}", Tinted(k % 3, first + k), k % len(classes))
         for k in range(count)
     )
-    return VideoDataset("tinted", split, videos, classes=CLASSES)
+    return VideoDataset("tinted", split, videos, classes=classes)
 
 
 class Colors(Backbone):
@@ -293,6 +295,56 @@ def test_a_relative_root_is_that_of_the_working_folder(monkeypatch, tmp_path):
 def test_mistakes_are_sentences(change, sentence, backbones, tmp_path):
     with pytest.raises(ValueError, match=sentence):
         run([replace(CONFIG, **change)], tmp_path, backbones)
+
+
+@pytest.mark.parametrize(
+    ("fold", "shared"),
+    [(Fold("a", "a"), "found 12 in both, such as v0"), (Fold("a", "a-again"), "found 12 in both")],
+)
+def test_what_is_tested_is_not_trained_on(fold, shared, backbones, tmp_path):
+    with pytest.raises(ValueError, match=shared):
+        run([replace(CONFIG, data=replace(CONFIG.data, folds=[fold]))], tmp_path, backbones)
+
+
+def test_splits_number_their_classes_alike(backbones, tmp_path):
+    data = replace(CONFIG.data, folds=[Fold("a", "fewer")])
+    with pytest.raises(ValueError, match="found 3 and 2, which differ in blue"):
+        run([replace(CONFIG, data=data)], tmp_path, backbones)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: ViewOptions(size=(0, 10)),
+        lambda: ViewOptions(short_side=0),
+        lambda: ViewOptions(short_side=32, crop=(-1, 8)),
+        lambda: ClassificationHead(label_smoothing=2.0),
+        lambda: replace(CONFIG, seeds=[-1]),
+        lambda: replace(CONFIG, pictures=-1),
+        lambda: replace(CONFIG, control_steps=-1),
+        lambda: replace(CONFIG.data, max_videos=0),
+    ],
+)
+def test_numbers_out_of_range_are_refused_where_they_are_written(change):
+    with pytest.raises(ValueError, match=r"^expected .* got"):
+        change()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"run": replace(RUN, batch=0)}, "expected run.batch"),
+        ({"run": replace(RUN, steps=0)}, "at least one step"),
+        ({"pictures": 2}, "this task draws nothing"),
+        ({"place_bases": 2}, "this head sees no cells"),
+    ],
+)
+def test_mistakes_are_told_before_features_are_computed(
+    change, sentence, backbones, colors, tmp_path
+):
+    with pytest.raises(ValueError, match=sentence):
+        run([replace(CONFIG, **change)], tmp_path, backbones)
+    assert colors.num_passes == 0
 
 
 def test_short_keys():

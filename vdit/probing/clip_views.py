@@ -54,6 +54,13 @@ class ViewOptions:
                 f"expected num_frames, stride and clips of 1 or more, got {self.num_frames}, "
                 f"{self.stride} and {self.clips}"
             )
+        sides = [*(self.size or ()), *(self.crop or ())]
+        sides += [] if self.short_side is None else [self.short_side]
+        if min(sides, default=1) < 1:
+            raise ValueError(
+                "expected size, short_side and crop of a view of 1 pixel or more, got "
+                f"{self.size}, {self.short_side} and {self.crop}"
+            )
         if self.crops not in (1, 3) or (self.crops == 3 and self.crop is None):
             raise ValueError(f"expected crops 1, or 3 with a crop, got {self.crops}")
         if self.sampling == "uniform" and self.clips > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from vdit.datasets.probe_datasets import PROBE_DATASETS
 from vdit.datasets.videos import VideoDataset
 from vdit.probing.clip_features import Example, list_examples
-from vdit.probing.learned_config import LearnedData
+from vdit.probing.learned_config import Fold, LearnedData
 from vdit.probing.probe_task import ProbeTask
 
 
@@ -72,11 +72,13 @@ class LearnedSplits:
         """Cut all videos into the clips of a task.
 
         Raises:
-            ValueError: the videos do not have the truth that the task asks for, or a fold has no
-                clip to train or to test on.
+            ValueError: the videos do not have the truth that the task asks for, splits number their
+                classes differently, a fold trains on a video that it tests, or it has no clip to
+                train or to test on.
         """
         for dataset in self.splits.values():
             task.check(dataset)
+        _expect_equal_classes(self.splits)
         data = self.data
         if data.leave_one_out:
             dataset = self.splits[data.folds[0].test]
@@ -85,6 +87,8 @@ class LearnedSplits:
                 list_examples(task, dataset, is_training=False),
             )
         else:
+            for pair in data.folds:
+                _expect_apart(pair, self.splits[pair.train], self.splits[pair.test])
             folds = [
                 FoldExamples(
                     _joined(list_examples(task, self.splits[fold.train], is_training=True)),
@@ -99,6 +103,30 @@ class LearnedSplits:
                     f"{len(fold.train)} and {len(fold.test)}; look at `view` and the splits"
                 )
         return folds
+
+
+def _expect_equal_classes(splits: Mapping[str, VideoDataset[Any]]) -> None:
+    """Check that a number means the same class in all splits."""
+    (first, known), *others = ((name, each.classes) for name, each in splits.items())
+    for name, classes in others:
+        if classes != known:
+            different = sorted(set(known) ^ set(classes)) or ["their order"]
+            raise ValueError(
+                f"expected the same classes in {first} and {name}, found {len(known)} and "
+                f"{len(classes)}, which differ in {different[0]}; take all lists from one release"
+            )
+
+
+def _expect_apart(fold: Fold, train: VideoDataset[Any], test: VideoDataset[Any]) -> None:
+    """Check that nothing is tested that was trained on."""
+    tested = {(video.split, video.name) for video in test}
+    shared = [video.name for video in train if (video.split, video.name) in tested]
+    if shared:
+        raise ValueError(
+            f"expected other videos in the test {fold.test} than in the training {fold.train}, "
+            f"found {len(shared)} in both, such as {shared[0]}; choose other splits, or "
+            "data.leave_one_out=true"
+        )
 
 
 def _leave_one_out(train: list[list[Example]], test: list[list[Example]]) -> list[FoldExamples]:

@@ -42,6 +42,7 @@ from vdit.probing.probe_task import ProbeTask, SeesFrames
 from vdit.probing.propagation_config import describe
 from vdit.probing.results import RESULTS_FILE, Row, append_row, provenance
 from vdit.training.distributed import Processes, join_processes
+from vdit.training.run_config import divide
 
 BuildTask = Callable[[Any, VideoDataset[Any]], ProbeTask]
 Metrics = dict[str, float]
@@ -144,6 +145,7 @@ class _LearnedRun:
         if processes.is_first:
             with replace_when_complete(self.folder / "config.json") as partial:
                 partial.write_text(json.dumps(self._described(), indent=1) + "\n")
+        self._check_training(processes)
         if self.config.features.cached:
             mine = self._clips()[processes.rank :: processes.world_size]
             self.kept.compute(tqdm(mine, unit="clip", disable=None, desc=self._label()))
@@ -155,6 +157,13 @@ class _LearnedRun:
                     self.folds[0], self.folder / "control"
                 )
                 logger.info("%s: on random numbers %s", self._label(), control["metrics"])
+
+    def _check_training(self, processes: Processes) -> None:
+        """Raise what the training would raise of the configuration, before hours of features."""
+        sharing = processes.world_size if self.config.share == "batches" else 1
+        self._training(processes)
+        for fold in self.folds:
+            divide(self.config.run, sharing, len(fold.train))
 
     def units(self) -> list[tuple[int, int]]:
         """Heads that are trained: number of the fold, seed."""

@@ -78,6 +78,9 @@ def test_other_sizes_of_features_are_refused():
         ClassificationReadout(SIZES, 5)(clips(steps=3))
     with pytest.raises(ValueError, match="heads divide"):
         ClassificationReadout(ReadoutConfig(16, 2, 32, 5), 5)
+    for width, num_heads in ((0, 4), (32, 0)):
+        with pytest.raises(ValueError, match="heads divide"):
+            ClassificationReadout(ReadoutConfig(16, 2, width, num_heads), 5)
 
 
 # ---- learning ----------------------------------------------------------------------------------

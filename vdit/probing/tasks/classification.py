@@ -46,6 +46,13 @@ class ClassificationHead:
     width: int = 1024
     label_smoothing: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"expected head.label_smoothing of 0 or more and below 1, got "
+                f"{self.label_smoothing}"
+            )
+
 
 @dataclass(frozen=True)
 class ClassificationConfig(LearnedProbeConfig):
