@@ -16,6 +16,7 @@ from vdit.datasets.checking import Benchmark
 from vdit.datasets.truth_videos import ClassifiedVideo
 from vdit.datasets.videos import VideoDataset
 from vdit.models.backbones.base import Backbone, BlockInfo, Encoded
+from vdit.probing.clip_features import HeldFeatures, KeptFeatures, list_examples
 from vdit.probing.clip_views import ViewOptions
 from vdit.probing.feature_sources import Backbones, FeatureSource
 from vdit.probing.learned_config import Fold, LearnedData, learned_key
@@ -250,6 +251,33 @@ def test_a_head_goes_on_from_its_checkpoint(backbones, tmp_path, monkeypatch):
     assert heads[0].read_bytes() == heads[1].read_bytes()
     lines = (tmp_path / "cut" / name / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == RUN.steps
+
+
+@pytest.mark.parametrize(("clips", "num_reads"), [(12, 12), (4, 4 + 3 * 8)])
+def test_features_of_few_clips_are_read_from_disk_once(
+    clips, num_reads, backbones, tmp_path, monkeypatch
+):
+    """Three epochs of 12 clips, of which memory holds some."""
+    reads = []
+
+    def count(self, example, stored=KeptFeatures.stored):
+        reads.append(example.key)
+        return stored(self, example)
+
+    bytes_each = 3 * 2  # pooled float16
+    task = Classification(ClassificationHead(), CONFIG.view, 3)
+    kept = KeptFeatures(backbones, CONFIG.source, ["fine"], tmp_path, "float16", task.is_pooled)
+    examples = [each for (each,) in list_examples(task, read_tinted(".", "a"), is_training=True)]
+    kept.compute(examples)
+    held = HeldFeatures(kept, clips * bytes_each)
+    with monkeypatch.context() as patch:
+        patch.setattr(KeptFeatures, "stored", count)
+        epochs = [[held.read(each) for each in examples] for _ in range(3)]
+    assert len(reads) == num_reads
+    for epoch in epochs:
+        for found, each in zip(epoch, examples, strict=True):
+            assert found.dtype == torch.float32
+            assert torch.equal(found, kept.read(each))
 
 
 # ---- data sets that share an output folder -----------------------------------------------------

@@ -120,6 +120,10 @@ class KeptFeatures:
         Raises:
             ValueError: they are missing or damaged.
         """
+        return self.stored(example).float()
+
+    def stored(self, example: Example) -> Tensor:
+        """Give them in the dtype that is kept; otherwise as `read`."""
         return self._read(example)[0]
 
     def shape(self, example: Example) -> FeatureShape:
@@ -136,7 +140,7 @@ class KeptFeatures:
         try:
             with safe_open(path, "pt") as file:
                 facts = json.loads(file.metadata()["facts"])
-                return file.get_tensor(self.source.block).float(), facts
+                return file.get_tensor(self.source.block), facts
         except (OSError, SafetensorError) as error:
             raise ValueError(
                 f"features of {example.video.name} cannot be read ({error}); remove {path} and run "
@@ -178,6 +182,30 @@ def _steps_of(spans: Sequence[Span], frames: Sequence[int]) -> list[int]:
         for step, (start, stop) in enumerate(spans)
         if any(start <= frame < stop for frame in frames)
     ]
+
+
+class HeldFeatures:
+    """Features that are read in every epoch: the first ones stay in memory, others on disk.
+
+    Args:
+        kept: features on disk.
+        most_bytes: that may be held.
+    """
+
+    def __init__(self, kept: KeptFeatures, most_bytes: int) -> None:
+        self.kept, self.left = kept, most_bytes
+        self._held: dict[str, Tensor] = {}
+
+    def read(self, example: Example) -> Tensor:
+        """Give the features [T', C, h, w] float32 of a clip; see `KeptFeatures.read`."""
+        key = example.key
+        found = self._held.get(key)
+        if found is None:
+            found = self.kept.stored(example)
+            if found.nbytes <= self.left:
+                self.left -= found.nbytes
+                self._held[key] = found = found.clone()  # without the file that it may lie in
+        return found.float()
 
 
 class ClipFrames:

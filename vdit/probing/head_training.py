@@ -16,6 +16,7 @@ from vdit.atomic import replace_when_complete
 from vdit.probing.backbone_training import BackboneTraining
 from vdit.probing.clip_features import (
     ClipFrames,
+    HeldFeatures,
     KeptFeatures,
     RandomFeatures,
     shape_of,
@@ -33,6 +34,8 @@ from vdit.training.run_config import RunConfig, divide
 
 SCORES_FILE = "scores.json"
 PICTURES_FOLDER = "pictures"
+HELD_BYTES = 1 << 30
+"""Features of a training that are held in memory; those beyond are read in every epoch."""
 
 Scores = dict[str, Any]
 
@@ -120,7 +123,7 @@ class HeadTraining:
     def _stage(self, fold: FoldExamples, seed: int, folder: Path) -> ProbeStage:
         live = self._live()
         shape = self._shape(fold, live)
-        inputs: Inputs = self.kept if live is None else self._frames(live)
+        inputs: Inputs = self._held() if live is None else self._frames(live)
         bases = self.config.place_bases
         head = self._head(shape, seed)
         return ProbeStage(self.task, head, inputs, fold.train, live, folder, bases)
@@ -161,6 +164,10 @@ class HeadTraining:
             remembers=self.processes.is_first,
         )
         return cost
+
+    def _held(self) -> HeldFeatures:
+        """Hold features for one training; each of its workers holds its own."""
+        return HeldFeatures(self.kept, HELD_BYTES // max(self.config.run.workers, 1))
 
     def _frames(self, live: LiveFeatures) -> ClipFrames:
         return ClipFrames(self.config.source, live.backbone.size_multiple)
