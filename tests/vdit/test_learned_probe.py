@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from vdit.models.backbones.base import Backbone, BlockInfo, Encoded
 from vdit.probing.clip_features import HeldFeatures, KeptFeatures, list_examples
 from vdit.probing.clip_views import ViewOptions
 from vdit.probing.feature_sources import Backbones, FeatureSource
+from vdit.probing.head_metrics import standard_errors
 from vdit.probing.learned_config import Fold, LearnedData, learned_key
 from vdit.probing.learned_probe import run_learned_probes
 from vdit.probing.results import read_rows
@@ -162,6 +164,14 @@ def test_a_configuration_makes_its_row_again(backbones, tmp_path):
         for name in ("one", "two")
     ]
     assert heads[0].read_bytes() == heads[1].read_bytes()
+
+
+def test_the_spread_leaves_out_what_some_seeds_do_not_have():
+    """As the IoU of a class that is neither there nor predicted."""
+    found = [{"a": 1.0, "b": math.nan}, {"a": math.nan, "b": math.nan}, {"a": 3.0, "b": math.nan}]
+    errors = standard_errors(found)
+    assert errors["a"] == pytest.approx(np.std([1, 3], ddof=1) / math.sqrt(2))
+    assert math.isnan(errors["b"])
 
 
 def test_folds_are_averaged(backbones, tmp_path):
@@ -373,6 +383,17 @@ def test_mistakes_are_told_before_features_are_computed(
     with pytest.raises(ValueError, match=sentence):
         run([replace(CONFIG, **change)], tmp_path, backbones)
     assert colors.num_passes == 0
+
+
+@pytest.mark.parametrize("name", ["row.json", "chance.json", "fold0-seed0/scores.json"])
+def test_a_damaged_file_is_named(name, backbones, tmp_path):
+    (row,) = run([CONFIG], tmp_path, backbones)
+    folder = tmp_path / f"tinted-classification-{row['run']}"
+    if name != "row.json":
+        (folder / "row.json").unlink()
+    (folder / name).write_text("{")
+    with pytest.raises(ValueError, match=re.escape(name)):
+        run([CONFIG], tmp_path, backbones)
 
 
 def test_short_keys():

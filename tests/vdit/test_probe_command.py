@@ -129,6 +129,8 @@ def test_table_shows_all_rows_and_runs_nothing(probe, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     path = tmp_path / "mini.yaml"  # no data is needed
     path.write_text(re.sub("root: .*", "root: '???'", path.read_text()))
+    with next(tmp_path.rglob("results.jsonl")).open("a") as file:
+        file.write('{"made by": "another program"}\n')  # is passed over
     code, out, _ = probe("--table")
     assert code == 0
     assert sorted(tmp_path.rglob("*")) == before

@@ -198,7 +198,7 @@ def _print_table(config: Any, output: Path, as_json: bool) -> None:
     ours = [
         row
         for row in read_rows(output / RESULTS_FILE)
-        if (row["dataset"], row["split"]) == (data.dataset, data.split)
+        if (row.get("dataset"), row.get("split")) == (data.dataset, data.split)
     ]
     theirs = [row for row in paper_rows() if row.dataset == data.dataset]
     if as_json:

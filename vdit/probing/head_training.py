@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from vdit.atomic import replace_when_complete
+from vdit.datasets.annotation_files import read_json
 from vdit.probing.backbone_training import BackboneTraining
 from vdit.probing.clip_features import (
     ClipFrames,
@@ -113,7 +114,7 @@ class HeadTraining:
         """Read the scores of an earlier run, or train and write them."""
         path = folder / SCORES_FILE
         if path.is_file():
-            return json.loads(path.read_text())
+            return read_json(path, dict)
         scores = train()
         if self.processes.is_first:
             with replace_when_complete(path) as partial:

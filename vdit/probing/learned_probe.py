@@ -21,22 +21,30 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from vdit.atomic import replace_when_complete
+from vdit.datasets.annotation_files import read_json
 from vdit.datasets.videos import VideoDataset
 from vdit.measure import peak_memory
 from vdit.probing.backbone_training import mean_over_heads
 from vdit.probing.clip_features import Example, KeptFeatures
 from vdit.probing.feature_sources import Backbones
+from vdit.probing.head_metrics import (
+    Metrics,
+    blind_metrics,
+    finite,
+    mean_metrics,
+    standard_errors,
+)
 from vdit.probing.head_training import HeadTraining, Scores
 from vdit.probing.label_propagation import ROW_FILE
 from vdit.probing.learned_config import LearnedProbeConfig
-from vdit.probing.learned_folds import FoldExamples, LearnedSplits
+from vdit.probing.learned_folds import LearnedSplits
 from vdit.probing.paper_tables import find_paper_row
 from vdit.probing.probe_task import ProbeTask, SeesFrames
 from vdit.probing.propagation_config import describe
@@ -45,7 +53,6 @@ from vdit.training.distributed import Processes, join_processes
 from vdit.training.run_config import divide
 
 BuildTask = Callable[[Any, VideoDataset[Any]], ProbeTask]
-Metrics = dict[str, float]
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +202,7 @@ class _LearnedRun:
             metrics = mean_metrics([blind_metrics(self.task, fold) for fold in self.folds])
             with replace_when_complete(path) as partial:
                 partial.write_text(json.dumps(metrics) + "\n")
-        return json.loads(path.read_text())
+        return read_json(path, dict)
 
     # ---- the row -------------------------------------------------------------------------------
 
@@ -203,7 +210,7 @@ class _LearnedRun:
         """Give the row; the first call writes it and adds it to the table."""
         path = self.folder / ROW_FILE
         if path.is_file():
-            return json.loads(path.read_text())
+            return read_json(path, dict)
         row = json.loads(json.dumps(self._row() | facts))
         append_row(results, row)
         with replace_when_complete(path) as partial:
@@ -237,11 +244,11 @@ class _LearnedRun:
             "num_frames": num_frames,
             "shown": list(self.task.metrics),
             "unit": self.task.unit,
-            "metrics": _finite(mean_metrics(by_seed)),
-            "standard_errors": _finite(standard_errors(by_seed)),
-            "seeds": [_finite(each) for each in by_seed],
-            "chance": _finite(self._blind()),
-            "control": None if control is None else _finite(control["metrics"]),
+            "metrics": finite(mean_metrics(by_seed)),
+            "standard_errors": finite(standard_errors(by_seed)),
+            "seeds": [finite(each) for each in by_seed],
+            "chance": finite(self._blind()),
+            "control": None if control is None else finite(control["metrics"]),
             "paper": None if self.paper_row is None else asdict(self.paper_row),
             "seconds_per_frame": None if math.isnan(seconds) else round(seconds / num_frames, 5),
             "seconds_per_step": mean(scores["seconds_per_step"] for _, _, scores in heads),
@@ -266,33 +273,6 @@ class _LearnedRun:
         return {"task": self.name, **asdict(self.config)}
 
 
-def blind_metrics(task: ProbeTask, fold: FoldExamples) -> Metrics:
-    """Score the task's answers without features on one fold."""
-    rule = task.blind_rule(task.targets(each.video, each.view, True) for each in fold.train)
-    records = []
-    for views in fold.test:
-        targets = [task.targets(each.video, each.view, False) for each in views]
-        records.append(task.score([rule(each) for each in targets], targets))
-    return task.summarize(records)
-
-
-def mean_metrics(found: Sequence[Mapping[str, float]]) -> Metrics:
-    """Average metrics, leaving out where one is not a number."""
-    means = {}
-    for name in found[0]:
-        values = [each[name] for each in found if not math.isnan(each[name])]
-        means[name] = mean(values) if values else math.nan
-    return means
-
-
-def standard_errors(found: Sequence[Mapping[str, float]]) -> Metrics:
-    """Give the standard error of the mean of each metric; NaN for a single value."""
-    if len(found) < 2:
-        return dict.fromkeys(found[0], math.nan)
-    root = math.sqrt(len(found))
-    return {name: stdev([each[name] for each in found]) / root for name in found[0]}
-
-
 def _blocks_by_pass(configs: Sequence[LearnedProbeConfig]) -> dict[str, list[str]]:
     blocks: dict[str, list[str]] = {}
     for config in configs:
@@ -300,11 +280,6 @@ def _blocks_by_pass(configs: Sequence[LearnedProbeConfig]) -> dict[str, list[str
         if config.source.block not in known:
             known.append(config.source.block)
     return blocks
-
-
-def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN."""
-    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
 
 
 def _device_memory(device: str) -> dict[str, int]:
