@@ -1,12 +1,14 @@
-"""Training of a tracker: two frames of a video, track queries of the first one in the second.
+"""Training of a tracker: frames of a video, track queries of each one in the next.
 
-Reference: Meinhardt et al., TrackFormer, CVPR 2022.
+References: Meinhardt et al., TrackFormer, CVPR 2022; Zeng et al., MOTR, ECCV 2022 (more than two
+frames).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,8 @@ from vdit.models.track_queries import TrackerOutput, TrackQueries, TrackQueryCon
 from vdit.probing.feature_sources import Backbones
 from vdit.tracking.box_pictures import draw_boxes
 from vdit.tracking.following import follow
+from vdit.tracking.frame_chains import ChainBatch, FrameBatch, FrameChains, collate_chains
 from vdit.tracking.frame_features import FeatureConfig, FrameFeatures, Levels
-from vdit.tracking.frame_pairs import FrameBatch, FramePairs, PairBatch, collate_pairs
 from vdit.tracking.frame_tracks import FrameTracks, join_frames
 from vdit.tracking.query_tracker import TrackerOptions
 from vdit.tracking.scoring import score_video
@@ -102,9 +104,11 @@ class TrackingConfig:
         validation: what is scored while training; no root = nothing.
         features: what the tracker sees of a frame.
         model: sizes.
-        previous_range: the first frame of a pair is 1 to so many frames before the second.
-        supervise_previous: the detections of the first frame are trained, too, and gradients flow
-            back to it; else it only gives track queries, as in the reference.
+        num_frames: of an example. A tracker asks with queries that went through many frames; of
+            two frames it only learns those that went through one.
+        previous_range: a frame of an example is 1 to so many frames after the one before it.
+        supervise_previous: the frames before the last are trained, too, and gradients flow back to
+            them; else they only give track queries, as in TrackFormer.
         augmentation: of the track queries.
         loss: weights of cost and loss.
         tracker: when tracks begin and end.
@@ -115,6 +119,7 @@ class TrackingConfig:
     validation: TrackingData = field(default_factory=TrackingData)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     model: TrackerSizes = field(default_factory=TrackerSizes)
+    num_frames: int = 2
     previous_range: int = 5
     supervise_previous: bool = False
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -156,9 +161,11 @@ class TrackingStage(Stage):
             self.model = TrackQueryModel(sizes)
         self.modules = self.model
         self.videos = videos
-        self.data = FramePairs(videos, self.features, config.previous_range, config.run.seed)
+        self.data = FrameChains(
+            videos, self.features, config.num_frames, config.previous_range, config.run.seed
+        )
         self.num_examples = len(self.data)
-        self.collate = collate_pairs
+        self.collate = collate_chains
         self.criterion = TrackCriterion(config.loss)
         self.device = torch.device("cpu")
 
@@ -168,27 +175,32 @@ class TrackingStage(Stage):
 
     # ---- losses --------------------------------------------------------------------------------
 
-    def count(self, batch: PairBatch) -> float:
+    def count(self, batch: ChainBatch) -> float:
         """Count the true boxes that the loss is a mean over."""
-        frames = batch if self.config.supervise_previous else batch[1:]
+        frames = batch if self.config.supervise_previous else batch[-1:]
         return float(sum(len(boxes) for frame in frames for boxes in frame.boxes))
 
-    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
+    def losses(self, batch: ChainBatch) -> dict[str, Tensor]:
         return self.shared_losses(batch, self.count(batch))
 
-    def shared_losses(self, batch: PairBatch, count: float) -> dict[str, Tensor]:
+    def shared_losses(self, batch: ChainBatch, count: float) -> dict[str, Tensor]:
         """See `Stage.shared_losses`."""
-        before, now = (frames.to(self.device) for frames in batch)
-        none = torch.empty(0, dtype=torch.long, device=self.device)
-        with torch.set_grad_enabled(self.config.supervise_previous):
-            previous = self.model(before.maps, before.padding_masks)
-        tracks, followed = self._track_queries(previous, before, now)
-        output = self.model(now.maps, now.padding_masks, tracks)
-        targets = [FrameTarget(*each) for each in zip(now.boxes, followed, strict=True)]
-        terms = self._terms(output, targets, count, tracks.padding)
-        if self.config.supervise_previous:
-            alone = self._terms(previous, [FrameTarget(b, none) for b in before.boxes], count)
-            terms = {name: value + alone[name] for name, value in terms.items()}
+        frames = [each.to(self.device) for each in batch]
+        tracks: TrackQueries | None = None
+        followed = [each.new_empty(0) for each in frames[0].identities]
+        terms: dict[str, Tensor] = {}
+        for turn, now in enumerate(frames):
+            is_last = turn == len(frames) - 1
+            is_trained = is_last or self.config.supervise_previous
+            with nullcontext() if is_trained else torch.no_grad():
+                output = self.model(now.maps, now.padding_masks, tracks)
+            targets = [FrameTarget(*each) for each in zip(now.boxes, followed, strict=True)]
+            if is_trained:
+                padding = None if tracks is None else tracks.padding
+                found = self._terms(output, targets, count, padding)
+                terms = {name: value + terms.get(name, 0.0) for name, value in found.items()}
+            if not is_last:
+                tracks, followed = self._track_queries(output, targets, now, frames[turn + 1])
         return terms
 
     def _terms(
@@ -204,24 +216,28 @@ class TrackingStage(Stage):
             )
 
     def _track_queries(
-        self, previous: TrackerOutput, before: FrameBatch, now: FrameBatch
+        self,
+        output: TrackerOutput,
+        targets: Sequence[FrameTarget],
+        now: FrameBatch,
+        after: FrameBatch,
     ) -> tuple[TrackQueries, list[Tensor]]:
-        """Make track queries of the frames before; whom they follow now."""
+        """Make track queries of what was found in frames; whom they follow in those after."""
         states, boxes, followed = [], [], []
-        for b, identities in enumerate(before.identities):
-            none = identities.new_empty(0)
-            logits, found = previous.logits[-1, b].float(), previous.boxes[-1, b].float()
-            target = FrameTarget(before.boxes[b], none)
+        for b, target in enumerate(targets):
+            real = torch.arange(output.states.shape[1], device=self.device)
+            real = real[(real < len(target.followed)) | (real >= output.num_tracks)]
+            logits, found = output.logits[-1, b, real].float(), output.boxes[-1, b, real].float()
             queries, objects = match_frame(logits, found, target, self.config.loss)
             chosen = draw_followers(
                 queries,
-                identities[objects],
+                now.identities[b][objects],
                 found,
-                now.identities[b],
+                after.identities[b],
                 self.config.augmentation,
             )
-            states.append(previous.states[b, chosen.queries])
-            boxes.append(previous.boxes[-1, b, chosen.queries].detach())
+            states.append(output.states[b, real[chosen.queries]])
+            boxes.append(output.boxes[-1, b, real[chosen.queries]].detach())
             followed.append(chosen.followed)
         return TrackQueries.collate(states, boxes), followed
 

@@ -1,8 +1,9 @@
-"""Pairs of frames that a tracker is trained on: a frame, and one shortly before it.
+"""Chains of frames that a tracker is trained on: each is shortly after the one before.
 
 Axes: N objects, C channels, h x w feature cells. Boxes are cxcywh in 0..1 of the frame.
 
-Reference: Meinhardt et al., TrackFormer, CVPR 2022, Sec. 3.3.
+References: Meinhardt et al., TrackFormer, CVPR 2022, Sec. 3.3 (two frames); Zeng et al., MOTR, ECCV
+2022, Sec. 3.5 (more of them).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from vdit.boxes import xyxy_to_cxcywh
 from vdit.datasets.truth_videos import BoxTrackVideo
 from vdit.tracking.frame_features import FrameFeatures
 
-__all__ = ["FrameBatch", "FramePairs", "PairBatch", "TrainingFrame", "collate_pairs"]
+__all__ = ["ChainBatch", "FrameBatch", "FrameChains", "TrainingFrame", "collate_chains"]
 
 
 @dataclass
 class TrainingFrame:
-    """A frame of a pair.
+    """A frame of a chain.
 
     Attributes:
         maps: [C, h, w] of each level.
@@ -59,50 +60,62 @@ class FrameBatch:
         return FrameBatch(*([each.to(device) for each in tensors] for tensors in fields))
 
 
-PairBatch = tuple[FrameBatch, FrameBatch]
-"""Frames before, and frames now."""
+ChainBatch = list[FrameBatch]
+"""The first frames of all chains, the second ones, and so on."""
 
 
-class FramePairs(Dataset[tuple[TrainingFrame, TrainingFrame]]):
-    """Every frame of some videos but the first ones, with a frame drawn from those before it.
+class FrameChains(Dataset[list[TrainingFrame]]):
+    """Every frame of some videos that has enough before it, with frames drawn from those.
 
     Args:
         videos: with boxes.
         features: maps of their frames.
-        previous_range: the frame before is 1 to so many frames earlier.
+        num_frames: of a chain.
+        previous_range: a frame is 1 to so many frames after the one before it in the chain.
         seed: of the draw.
 
     Raises:
-        ValueError: the range is below 1, or no video has two frames.
+        ValueError: a chain is shorter than 2 frames, the range is below 1, or no video is as long
+            as a chain.
     """
 
     def __init__(
         self,
         videos: Sequence[BoxTrackVideo],
         features: FrameFeatures,
+        num_frames: int,
         previous_range: int,
         seed: int,
     ) -> None:
+        if num_frames < 2:
+            raise ValueError(f"expected num_frames >= 2, got {num_frames}")
         if previous_range < 1:
             raise ValueError(f"expected previous_range >= 1, got {previous_range}")
         self.videos, self.features = list(videos), features
-        self.previous_range, self.seed = previous_range, seed
+        self.num_frames, self.previous_range, self.seed = num_frames, previous_range, seed
         self.truths = [video.boxes() for video in self.videos]
         self.places = [
-            (v, t) for v, video in enumerate(self.videos) for t in range(1, len(video.frame_names))
+            (v, t)
+            for v, video in enumerate(self.videos)
+            for t in range(num_frames - 1, len(video.frame_names))
         ]
         if not self.places:
-            raise ValueError("expected videos of two frames and more, found none to train on")
+            raise ValueError(
+                f"expected videos of {num_frames} frames and more, found none to train on"
+            )
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[TrainingFrame, TrainingFrame]:
+    def __getitem__(self, key: tuple[int, int]) -> list[TrainingFrame]:
         epoch, index = key
         v, t = self.places[index]
         rng = np.random.default_rng((self.seed, epoch, index))
-        before = t - int(rng.integers(1, min(self.previous_range, t) + 1))
-        return self.frame(v, before), self.frame(v, t)
+        times = [t]
+        for needed in reversed(range(self.num_frames - 1)):  # frames further ahead of this one
+            farthest = min(self.previous_range, times[0] - needed)
+            times.insert(0, times[0] - int(rng.integers(1, farthest + 1)))
+        return [self.frame(v, each) for each in times]
 
     def frame(self, v: int, t: int) -> TrainingFrame:
         """Give frame t of video v."""
@@ -115,9 +128,9 @@ class FramePairs(Dataset[tuple[TrainingFrame, TrainingFrame]]):
         )
 
 
-def collate_pairs(pairs: Sequence[tuple[TrainingFrame, TrainingFrame]]) -> PairBatch:
-    """Make one batch of all first frames and one of all second ones."""
-    return _collate([pair[0] for pair in pairs]), _collate([pair[1] for pair in pairs])
+def collate_chains(chains: Sequence[Sequence[TrainingFrame]]) -> ChainBatch:
+    """Make one batch of all first frames, one of all second ones, and so on."""
+    return [_collate(frames) for frames in zip(*chains, strict=True)]
 
 
 def _collate(frames: Sequence[TrainingFrame]) -> FrameBatch:
