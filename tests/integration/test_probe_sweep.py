@@ -47,7 +47,7 @@ def command(tmp_path_factory):
 
 
 def kept(output):
-    found = (output / "features").glob("*/*.safetensors") if output.is_dir() else ()
+    found = (output / "features").rglob("*.safetensors") if output.is_dir() else ()
     return {path: path.stat().st_mtime_ns for path in found}
 
 
