@@ -240,6 +240,13 @@ def test_a_finished_row_is_not_computed_again(backbones, colors, tmp_path):
     assert len(read_rows(tmp_path / "results.jsonl")) == 1
 
 
+def test_a_run_that_was_stopped_before_its_row_adds_none(backbones, tmp_path):
+    (row,) = run([CONFIG], tmp_path, backbones)
+    next(tmp_path.glob("tinted-*/row.json")).unlink()
+    assert run([CONFIG], tmp_path, backbones) == [row]
+    assert read_rows(tmp_path / "results.jsonl") == [row]
+
+
 def test_a_head_goes_on_from_its_checkpoint(backbones, tmp_path, monkeypatch):
     (whole,) = run([CONFIG], tmp_path / "whole", backbones)
     asked = []

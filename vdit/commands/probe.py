@@ -143,7 +143,11 @@ def run(arguments: Namespace) -> None:
     map_large_blocks()
     rows = task.run(configs, output, arguments.device)
     if rows is None:
-        print(json.dumps(None) if arguments.json else "this share is done; others are missing")
+        print(
+            json.dumps(None)
+            if arguments.json
+            else "this process is done; the rows come from another"
+        )
         return
     files = _write_sweep(output, Path(arguments.config).stem, axes, swept, rows) if axes else []
     if arguments.json:

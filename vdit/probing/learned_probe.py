@@ -48,7 +48,7 @@ from vdit.probing.learned_folds import LearnedSplits
 from vdit.probing.paper_tables import find_paper_row
 from vdit.probing.probe_task import ProbeTask, SeesFrames
 from vdit.probing.propagation_config import describe
-from vdit.probing.results import RESULTS_FILE, Row, append_row, provenance
+from vdit.probing.results import RESULTS_FILE, Row, append_row, provenance, read_rows
 from vdit.training.distributed import Processes, join_processes
 from vdit.training.run_config import divide
 
@@ -212,7 +212,12 @@ class _LearnedRun:
         if path.is_file():
             return read_json(path, dict)
         row = json.loads(json.dumps(self._row() | facts))
-        append_row(results, row)
+        name = (row["task"], row["run"])
+        known = [each for each in read_rows(results) if (each.get("task"), each.get("run")) == name]
+        if known:  # an earlier process was stopped here
+            row = known[-1]
+        else:
+            append_row(results, row)
         with replace_when_complete(path) as partial:
             partial.write_text(json.dumps(row) + "\n")
         return row
