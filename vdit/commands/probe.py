@@ -144,9 +144,7 @@ def run(arguments: Namespace) -> None:
     rows = task.run(configs, output, arguments.device)
     if rows is None:
         print(
-            json.dumps(None)
-            if arguments.json
-            else "this process is done; the rows come from another"
+            json.dumps(None) if arguments.json else "this process is done; another one has the rows"
         )
         return
     files = _write_sweep(output, Path(arguments.config).stem, axes, swept, rows) if axes else []
