@@ -69,6 +69,7 @@ def measure(
 
 
 def main() -> None:
+    """Measure all lengths and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--grid", type=int, nargs=2, default=[30, 54], help="rows and columns")

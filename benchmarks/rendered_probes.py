@@ -128,6 +128,7 @@ def summarize(rows: dict[str, Any], metric: str, is_share: bool) -> dict[str, An
 
 
 def main() -> None:
+    """Run the cases that were asked for and write what they gave."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of trees and runs")
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))

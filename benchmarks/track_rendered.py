@@ -73,6 +73,7 @@ def score_baselines(videos, frames):
 
 
 def main():
+    """Score the tracker and both baselines, and write the scores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tracker", required=True)
     parser.add_argument("--root", required=True)

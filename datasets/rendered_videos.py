@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vdit.datasets.annotation_files import read_json
 from vdit.datasets.checking import Benchmark
@@ -37,7 +37,7 @@ from vdit.datasets.truth_videos import (
     PointTrackVideo,
     PosedVideo,
 )
-from vdit.datasets.videos import VideoDataset
+from vdit.datasets.videos import Video, VideoDataset
 from vdit.frame_sizes import Size
 
 __all__ = [
@@ -57,6 +57,8 @@ BACKGROUND = "background"
 
 _LIST = "rendered.json"
 _SPLITS = ("train", "val", "test")
+
+V = TypeVar("V", bound=Video)
 
 
 @dataclass(frozen=True)
@@ -162,51 +164,46 @@ def read_rendered_depth(root: Path, split: str = "train") -> VideoDataset[DepthV
         ValueError: the list is missing or damaged, or has no such split.
     """
     name = "rendered-depth"
-    videos = tuple(
-        DepthVideo(
-            **clip.common(name, root),
-            depth_source=RenderedDepth(clip.truth(root)),
-            labelled=tuple(range(clip.num_frames)),
-        )
-        for clip in _of_split(_read_list(root), split)
-    )
-    return VideoDataset(name, split, videos)
+
+    def make(clip: _Clip) -> DepthVideo:
+        source = RenderedDepth(clip.truth(root))
+        frames = tuple(range(clip.num_frames))
+        return DepthVideo(**clip.common(name, root), depth_source=source, labelled=frames)
+
+    return _read_split(name, root, split, make)
 
 
 def read_rendered_pose(root: Path, split: str = "train") -> VideoDataset[PosedVideo]:
     """Read clips and their cameras, in metres; recipe geometry. See `read_rendered_depth`."""
     name = "rendered-pose"
-    videos = tuple(
-        PosedVideo(
-            **clip.common(name, root), camera_source=RenderedCameras(clip.truth(root), clip.size)
-        )
-        for clip in _of_split(_read_list(root), split)
-    )
-    return VideoDataset(name, split, videos)
+
+    def make(clip: _Clip) -> PosedVideo:
+        source = RenderedCameras(clip.truth(root), clip.size)
+        return PosedVideo(**clip.common(name, root), camera_source=source)
+
+    return _read_split(name, root, split, make)
 
 
 def read_rendered_points(root: Path, split: str = "train") -> VideoDataset[PointTrackVideo]:
     """Read clips and points on surfaces; recipe tracking. See `read_rendered_depth`."""
     name = "rendered-points"
-    videos = tuple(
-        PointTrackVideo(
-            **clip.common(name, root), point_source=RenderedPoints(clip.truth(root), clip.size)
-        )
-        for clip in _of_split(_read_list(root), split)
-    )
-    return VideoDataset(name, split, videos)
+
+    def make(clip: _Clip) -> PointTrackVideo:
+        source = RenderedPoints(clip.truth(root), clip.size)
+        return PointTrackVideo(**clip.common(name, root), point_source=source)
+
+    return _read_split(name, root, split, make)
 
 
 def read_rendered_boxes(root: Path, split: str = "train") -> VideoDataset[BoxTrackVideo]:
     """Read clips and boxes around visible parts; recipe tracking. See `read_rendered_depth`."""
     name = "rendered-boxes"
-    videos = tuple(
-        BoxTrackVideo(
-            **clip.common(name, root), box_source=RenderedBoxes(clip.truth(root), clip.categories)
-        )
-        for clip in _of_split(_read_list(root), split)
-    )
-    return VideoDataset(name, split, videos)
+
+    def make(clip: _Clip) -> BoxTrackVideo:
+        source = RenderedBoxes(clip.truth(root), clip.categories)
+        return BoxTrackVideo(**clip.common(name, root), box_source=source)
+
+    return _read_split(name, root, split, make)
 
 
 def read_rendered_segments(root: Path, split: str = "train") -> VideoDataset[LabelledVideo]:
@@ -225,6 +222,11 @@ def read_rendered_segments(root: Path, split: str = "train") -> VideoDataset[Lab
         for clip in _of_split(clips, split)
     )
     return VideoDataset(name, split, videos, classes=classes)
+
+
+def _read_split(name: str, root: Path, split: str, make: Callable[[_Clip], V]) -> VideoDataset[V]:
+    """Read clips whose truth needs nothing but themselves."""
+    return VideoDataset(name, split, tuple(map(make, _of_split(_read_list(root), split))))
 
 
 def _read_list(root: Path) -> list[_Clip]:

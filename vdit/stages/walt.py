@@ -151,6 +151,7 @@ class WaltStage(Stage):
     # ---- losses --------------------------------------------------------------------------------
 
     def losses(self, batch: list[LatentClip]) -> dict[str, Tensor]:
+        """Squared error of the velocity at random levels; frames of pictures have their own."""
         rows = self._draw_rows(batch)
         B, T = rows.latents.shape[:2]
         levels = torch.randint(0, self.velocity.num_levels, (B, T))

@@ -118,6 +118,7 @@ class Discovery:
         return self.head.build(shape.channels)
 
     def losses(self, head: nn.Module, features: Tensor, targets: Tensors) -> Tensors:
+        """All terms of the head's paper, and their weighted sum as "loss"."""
         features = _per_frame(features, targets["instances"].shape[1])
         weights: CodeLossWeights | SimilarityLossWeights
         if isinstance(head, CodeDiscovery):
