@@ -27,12 +27,11 @@ from vdit.models.probes.query_readout import BoxReadout, BoxReadoutConfig
 from vdit.models.probes.query_transformer import QueryTransformerConfig
 from vdit.models.probes.readout import ReadoutConfig, resize_time
 from vdit.models.probes.track_readout import BoxTrackReadout
-from vdit.probing.clip_views import ClipView, ViewOptions, choose_views
+from vdit.probing.clip_views import ClipView
 from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.probe_task import FeatureShape, Record, Tensors
 from vdit.probing.tasks.track_questions import (
     Asked,
-    KeptTargets,
     add_to_query,
     as_targets,
     choose_questions,
@@ -42,6 +41,7 @@ from vdit.probing.tasks.track_questions import (
     new_frames,
     since_question,
 )
+from vdit.probing.tasks.track_task import TrackTask
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class BoxesConfig(LearnedProbeConfig):
     head: BoxHead = field(default_factory=BoxHead)
 
 
-class Boxes:
+class Boxes(TrackTask[BoxHead, BoxTrackVideo]):
     """Follow boxes through clips; those of all clips of a video are scored together.
 
     Boxes are cut at the edges of the window and do not count where nothing is left of them. The
@@ -115,41 +115,21 @@ class Boxes:
     """
 
     metrics: Mapping[str, bool] = {"mean_iou": True, "frame_iou": True}
-    unit = "%"
-    is_pooled = False
-
-    def __init__(self, head: BoxHead, view: ViewOptions) -> None:
-        self.head, self.view = head, view
-        self._kept = KeptTargets()
+    kind_of_video = BoxTrackVideo
+    followed = "boxes"
 
     @classmethod
     def build(cls, config: BoxesConfig, dataset: VideoDataset[Any]) -> Boxes:
         """Make the task of a configuration."""
         return cls(config.head, config.view)
 
-    def check(self, dataset: VideoDataset[Any]) -> None:
-        """See `ProbeTask`, as for all methods."""
-        if not all(isinstance(video, BoxTrackVideo) for video in dataset):
-            raise ValueError(
-                f"expected a data set of boxes, got {dataset.name}; choose another task"
-            )
-
-    def views(self, video: BoxTrackVideo, is_training: bool) -> list[ClipView]:
-        count = len(video.frame_names)
-        return choose_views(self.view, count, video.size, is_training=is_training)
-
-    def targets(self, video: BoxTrackVideo, view: ClipView, is_training: bool) -> Tensors:
+    def make_targets(self, video: BoxTrackVideo, view: ClipView, is_training: bool) -> Tensors:
         """Give the boxes that are asked for.
 
         Returns:
             "queries" [Q, 4], "query_frames" [Q], "asked" [Q] bool, False = padding; "boxes"
             [Q, T, 4], 0 where not "labelled" [Q, T] bool.
         """
-        if is_training:
-            return self._kept.get(video, view, lambda: self._targets(video, view, True))
-        return self._targets(video, view, False)
-
-    def _targets(self, video: BoxTrackVideo, view: ClipView, is_training: bool) -> Tensors:
         truth, frames = video.boxes(), list(view.indices)
         corners = truth.boxes_xyxy[:, frames]
         known = truth.labelled[:, frames] & new_frames(view)

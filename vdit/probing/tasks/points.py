@@ -29,12 +29,11 @@ from vdit.models.probes.query_transformer import QueryTransformerConfig
 from vdit.models.probes.readout import ReadoutConfig, resize_time
 from vdit.models.probes.track_readout import PointTrackReadout
 from vdit.models.probes.tracks import PointTracks
-from vdit.probing.clip_views import ClipView, ViewOptions, choose_views
+from vdit.probing.clip_views import ClipView
 from vdit.probing.learned_config import LearnedProbeConfig
 from vdit.probing.probe_task import FeatureShape, Record, Tensors
 from vdit.probing.tasks.track_questions import (
     Asked,
-    KeptTargets,
     add_to_query,
     as_targets,
     choose_questions,
@@ -44,6 +43,7 @@ from vdit.probing.tasks.track_questions import (
     new_frames,
     since_question,
 )
+from vdit.probing.tasks.track_task import TrackTask
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class PointsConfig(LearnedProbeConfig):
     head: PointHead = field(default_factory=PointHead)
 
 
-class Points:
+class Points(TrackTask[PointHead, PointTrackVideo]):
     """Follow points through clips; those of all clips of a video are scored together.
 
     Points that lie outside of the window are hidden there. Frames that repeat the last one of a
@@ -115,41 +115,21 @@ class Points:
     """
 
     metrics: Mapping[str, bool] = {"AJ": True, "delta_avg": True, "OA": True}
-    unit = "%"
-    is_pooled = False
-
-    def __init__(self, head: PointHead, view: ViewOptions) -> None:
-        self.head, self.view = head, view
-        self._kept = KeptTargets()
+    kind_of_video = PointTrackVideo
+    followed = "points"
 
     @classmethod
     def build(cls, config: PointsConfig, dataset: VideoDataset[Any]) -> Points:
         """Make the task of a configuration."""
         return cls(config.head, config.view)
 
-    def check(self, dataset: VideoDataset[Any]) -> None:
-        """See `ProbeTask`, as for all methods."""
-        if not all(isinstance(video, PointTrackVideo) for video in dataset):
-            raise ValueError(
-                f"expected a data set of points, got {dataset.name}; choose another task"
-            )
-
-    def views(self, video: PointTrackVideo, is_training: bool) -> list[ClipView]:
-        count = len(video.frame_names)
-        return choose_views(self.view, count, video.size, is_training=is_training)
-
-    def targets(self, video: PointTrackVideo, view: ClipView, is_training: bool) -> Tensors:
+    def make_targets(self, video: PointTrackVideo, view: ClipView, is_training: bool) -> Tensors:
         """Give the points that are asked for.
 
         Returns:
             "queries" [Q, 2], "query_frames" [Q], "asked" [Q] bool, False = padding; "points"
             [Q, T, 2], 0 where not "visible" [Q, T] bool; "labelled" [Q, T] bool.
         """
-        if is_training:
-            return self._kept.get(video, view, lambda: self._targets(video, view, True))
-        return self._targets(video, view, False)
-
-    def _targets(self, video: PointTrackVideo, view: ClipView, is_training: bool) -> Tensors:
         truth, frames = video.points(), list(view.indices)
         points = view.to_view(truth.points[:, frames])
         labelled = truth.labelled[:, frames] & new_frames(view)
