@@ -14,7 +14,7 @@ from PIL import Image
 
 from vdit.datasets.findings import Findings
 
-__all__ = ["FrameSource", "MaskSource", "ReferringDataset", "ReferringSample"]
+__all__ = ["FrameSource", "MaskSource", "ReferringDataset", "ReferringSample", "frame_positions"]
 
 
 class FrameSource(Protocol):
@@ -35,6 +35,21 @@ class FrameSource(Protocol):
 
     def inspect(self, findings: Findings) -> int:
         """Note what is missing or damaged; the number of frames that are there."""
+
+
+def frame_positions(indices: Sequence[int] | None, count: int, video: str) -> list[int]:
+    """Check positions of frames; None = all of the `count` frames of a video of this name.
+
+    Raises:
+        ValueError: there are none, or one is outside the video.
+    """
+    positions = list(range(count)) if indices is None else [int(index) for index in indices]
+    for index in positions:
+        if not 0 <= index < count:
+            raise ValueError(f"frame {index} is not in {video} of {count} frames")
+    if not positions:
+        raise ValueError(f"no frame of {video} was asked for, expected at least one")
+    return positions
 
 
 class MaskSource(Protocol):
@@ -162,14 +177,7 @@ class ReferringSample:
         return self.mask_source.read(positions, self.object_ids, self.size)
 
     def _positions(self, indices: Sequence[int] | None) -> list[int]:
-        count = len(self.frame_names)
-        positions = list(range(count)) if indices is None else [int(index) for index in indices]
-        for index in positions:
-            if not 0 <= index < count:
-                raise ValueError(f"frame {index} is not in {self.video} of {count} frames")
-        if not positions:
-            raise ValueError(f"no frame of {self.video} was asked for, expected at least one")
-        return positions
+        return frame_positions(indices, len(self.frame_names), self.video)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar, overload
 
 import numpy as np
 
-from vdit.datasets.referring import FrameSource
+from vdit.datasets.referring import FrameSource, frame_positions
 
 __all__ = ["Video", "VideoDataset"]
 
@@ -57,13 +57,7 @@ class Video:
             ValueError: a position is outside the video; a frame is missing, damaged or of another
                 size than the first.
         """
-        count = len(self.frame_names)
-        positions = range(count) if indices is None else [int(index) for index in indices]
-        for index in positions:
-            if not 0 <= index < count:
-                raise ValueError(f"frame {index} is not in {self.name} of {count} frames")
-        if not positions:
-            raise ValueError(f"no frame of {self.name} was asked for, expected at least one")
+        positions = frame_positions(indices, len(self.frame_names), self.name)
         return self.frame_source.read(positions)
 
     def stream(self) -> Iterator[np.ndarray]:
