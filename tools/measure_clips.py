@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("scores.json"))
     options = parser.parse_args()
     if options.fix is not None:
-        facts = fix_split(options.fix, "simple", list(KINDS), count=100, num_frames=16, side=96)
+        facts = fix_split(options.fix, "crossed", list(KINDS), count=100, num_frames=16, side=96)
         print(json.dumps(facts))
         return
     quiet_libraries()

@@ -24,7 +24,7 @@ def main() -> None:
     """Compare validation losses: own text, another clip's, frames in another order."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="vdit-mini", help="name, folder or hub id")
-    parser.add_argument("--config", type=Path, default=Path("configs/mini/4_diffusion.yaml"))
+    parser.add_argument("--config", type=Path, default=Path("configs/mini/7_diffusion.yaml"))
     parser.add_argument("--clips", type=int, default=48)
     parser.add_argument("-o", "--output", type=Path, default=Path("unet.json"))
     options = parser.parse_args()

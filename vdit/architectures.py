@@ -70,13 +70,13 @@ FULL = Architecture(
 
 MINI = Architecture(
     unet={
-        "block_out_channels": (32, 64, 64, 64),
+        "block_out_channels": (64, 96, 96, 96),
         "norm_num_groups": 8,
-        "attention_head_dim": 16,
+        "attention_head_dim": 32,
         "cross_attention_dim": 64,
         "layers_per_block": 1,
     },
-    vae={"block_out_channels": (16, 32, 32, 32), "norm_num_groups": 4, "sample_size": 128},
+    vae={"block_out_channels": (16, 32, 64, 64), "norm_num_groups": 4, "sample_size": 128},
     text_encoder={
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -85,12 +85,12 @@ MINI = Architecture(
         "hidden_act": "gelu",
     },
     image_encoder={
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
+        "hidden_size": 96,
+        "intermediate_size": 192,
+        "num_hidden_layers": 3,
         "num_attention_heads": 4,
-        "image_size": 112,
-        "patch_size": 14,
+        "image_size": 96,
+        "patch_size": 8,
         "hidden_act": "gelu",
         "projection_dim": 64,
     },
@@ -105,7 +105,7 @@ MINI = Architecture(
     },
     model=VDITConfig(
         compat="improved",
-        image_dim=64,
+        image_dim=96,
         prompt_heads=4,
         head=HeadConfig(
             channels=(32, 64, 64, 64),

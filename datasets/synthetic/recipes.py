@@ -30,7 +30,7 @@ from vdit.datasets.synthetic.recipe_parts import (
     draw_object,
     suitable_programs,
 )
-from vdit.datasets.synthetic.scene import CameraPath, Motion, Scene
+from vdit.datasets.synthetic.scene import CameraPath, Motion, ObjectSpec, Scene
 from vdit.datasets.synthetic.staging import (
     Stage,
     random_backdrop,
@@ -141,6 +141,38 @@ def _simple(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
     return stage, ""
 
 
+def _single(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
+    """One plain object, near or far, as pictures with a short caption show."""
+    camera = CameraPath(
+        height=float(rng.uniform(1.7, 2.5)), distance=float(rng.uniform(3.6, 5.6)), fov=42.0
+    )
+    stage = Stage(rng, aspect, camera)
+    stage.add(_plain_solid(rng, str(rng.choice(list(SIMPLE_HEIGHTS)))), STANDING)
+    return stage, ""
+
+
+def _crossed(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
+    """Three plain objects: the first shares its category with one and its color with the other."""
+    camera = CameraPath(height=float(rng.uniform(2.0, 2.4)), distance=5.1, fov=42.0)
+    stage = Stage(rng, aspect, camera)
+    while len(stage.objects) < 3:  # now and then there is no room beside two others
+        stage.objects.clear()
+        category, other = rng.choice(list(SIMPLE_HEIGHTS), 2, replace=False).tolist()
+        color, strange = rng.choice(SIMPLE_COLORS, 2, replace=False).tolist()
+        names = [(category, color), (category, strange), (other, color)]
+        for index in rng.permutation(3).tolist():
+            spec = replace(_plain_solid(rng, names[index][0]), color=names[index][1])
+            stage.add(spec, SIMPLE_MOTIONS if CATEGORIES[spec.category].moves else STANDING)
+    return stage, ""
+
+
+def _plain_solid(rng: np.random.Generator, category: str) -> ObjectSpec:
+    """Draw a matte object of one color at the category's height among simple ones."""
+    size = SIMPLE_HEIGHTS[category] * float(rng.uniform(0.9, 1.1))
+    spec = random_solid(rng, category, plain=1.0)
+    return replace(spec, color=str(rng.choice(SIMPLE_COLORS)), size=size, finish="matte")
+
+
 def _identical(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
     """Two to four equal objects, told apart only by what they do."""
     stage = Stage(rng, aspect, draw_camera(rng, still=1.0))
@@ -210,6 +242,8 @@ def _mot(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
 RECIPES: dict[str, Recipe] = {
     "referring": Recipe(_referring, 24, 128, 128, "several objects, sentences of every kind"),
     "simple": Recipe(_simple, 24, 128, 128, "three plain objects: for very small models"),
+    "single": Recipe(_single, 1, 128, 128, "one plain object"),
+    "crossed": Recipe(_crossed, 24, 128, 128, "plain objects that share category or color"),
     "identical": Recipe(_identical, 24, 128, 128, "equal objects told apart only by motion"),
     "kubric-similar": Recipe(_kubric_similar, 16, 256, 256, "two identical balls that cross"),
     "movi-c": Recipe(_movi_c, 24, 256, 256, "look-alike of MOVi-C: static camera, all moving"),

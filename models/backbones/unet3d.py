@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vdit.models.backbones.checkpointing import Run, run_now
 
@@ -95,7 +96,7 @@ class _Pass:
     def convolve(self, block: Any, index: int, hidden: Tensor) -> Tensor:
         hidden = self._convolve_frames(block, index, hidden)
         if self.is_temporal:
-            hidden = block.temp_convs[index](hidden, num_frames=self.num_frames)
+            hidden = convolve_over_time(block.temp_convs[index], hidden, self.num_frames)
         return hidden
 
     def middle(self, block: Any, hidden: Tensor, context: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ class _Pass:
 
     def _middle_entry(self, block: Any, hidden: Tensor) -> Tensor:
         hidden = self._convolve_frames(block, 0, hidden)
-        return block.temp_convs[0](hidden, num_frames=self.num_frames)
+        return convolve_over_time(block.temp_convs[0], hidden, self.num_frames)
 
     def _middle_layer(self, block: Any, index: int, hidden: Tensor, context: Tensor) -> Tensor:
         half = HalfLayer(hidden, self._attend_to_self(block.attentions[index], hidden))
@@ -154,6 +155,23 @@ def attend_to_prompt(attention: Any, hidden: Tensor, tokens: Tensor, context: Te
     return attention.proj_out(tokens).transpose(1, 2).reshape(hidden.shape) + hidden
 
 
+def convolve_over_time(module: Any, hidden: Tensor, num_frames: int) -> Tensor:
+    """Temporal convolutions of [N, C, h, w], as planar ones over (frame, cell) with 3 x 1 weights.
+
+    The module's own convolutions have three axes; on CPUs these are slower, and torch gives
+    gradients that are not finite for short clips in bfloat16.
+    """
+    clips = hidden.unflatten(0, (-1, num_frames)).transpose(1, 2)
+    planes = clips.flatten(3)
+    for layers in (module.conv1, module.conv2, module.conv3, module.conv4):
+        for layer in layers[:-1]:
+            planes = layer(planes)
+        conv = layers[-1]
+        planes = F.conv2d(planes, conv.weight.squeeze(-1), conv.bias, padding=(1, 0))
+    total = clips + planes.view_as(clips)
+    return total.transpose(1, 2).reshape(hidden.shape)
+
+
 def attend_over_time(attention: Any, hidden: Tensor, num_frames: int) -> Tensor:
     """Temporal transformer: every cell [N, C, h, w] attends to itself in the other frames.
 
@@ -175,17 +193,17 @@ def attend_over_time(attention: Any, hidden: Tensor, num_frames: int) -> Tensor:
     return moved.reshape(hidden.shape) + hidden
 
 
-def run_stem(unet: Any, sample: Tensor, timestep: int, run: Run = run_now) -> Stem:
+def run_stem(unet: Any, sample: Tensor, timestep: int | Tensor, run: Run = run_now) -> Stem:
     """Run the part of a UNet3DConditionModel that no prompt reaches.
 
     Args:
         unet: a UNet3DConditionModel.
         sample: [B, T, C, h, w] noisy latents.
-        timestep: 0..num_train_timesteps - 1.
+        timestep: 0..num_train_timesteps - 1, of all clips or of each [B].
         run: calls each layer.
     """
     B, T = sample.shape[:2]
-    time = torch.full((B,), timestep, dtype=torch.long, device=sample.device)
+    time = torch.as_tensor(timestep, device=sample.device).expand(B)
     time_embed = unet.time_embedding(unet.time_proj(time).to(sample.dtype))
     steps = _Pass(T, time_embed.repeat_interleave(T, dim=0), run)
     entry = unet.conv_in(sample.flatten(0, 1))
@@ -242,6 +260,26 @@ def walk_unet3d(
             upsample = partial(block.upsamplers[0], output_size=None if exact else target)
             hidden = run(partial(in_parts, upsample, frames_at_once(hidden)), hidden)
         yield f"up{i}", hidden
+
+
+def denoise(
+    unet: Any, sample: Tensor, timesteps: Tensor, context: Tensor, run: Run = run_now
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Run the whole network, a single frame without temporal layers, and keep every block.
+
+    Args:
+        unet: a UNet3DConditionModel.
+        sample: [B, T, C, h, w] noisy latents.
+        timesteps: [B] of the schedule.
+        context: [B * T, L, D] prompt of every frame, clip-major.
+        run: calls each layer.
+
+    Returns:
+        prediction of the shape of `sample`, and block -> [B * T, C', h', w'].
+    """
+    found = dict(walk_unet3d(unet, run_stem(unet, sample, timesteps, run), context, run))
+    hidden = unet.conv_act(unet.conv_norm_out(found[f"up{len(unet.up_blocks) - 1}"]))
+    return unet.conv_out(hidden).unflatten(0, sample.shape[:2]), found
 
 
 def collect(walk: Iterator[tuple[str, Tensor]], blocks: Sequence[str]) -> dict[str, Tensor]:

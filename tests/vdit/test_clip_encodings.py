@@ -205,6 +205,6 @@ def test_trainings_that_cannot_be_stored(root, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
     assert main(["cache", *words_of(root), "-o", str(tmp_path / "x"), "--mirrored"]) == 2
     assert "expected --mirrored to be said by the configuration" in capsys.readouterr().err
-    mini = Path(__file__).parents[2] / "configs" / "mini" / "6_referring.yaml"
+    mini = Path(__file__).parents[2] / "configs" / "mini" / "9_referring.yaml"
     assert main(["cache", str(mini), "-o", str(tmp_path / "x")]) == 2
     assert "expected `stage: benchmark`" in capsys.readouterr().err

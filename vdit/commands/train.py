@@ -18,6 +18,8 @@ from vdit.stages.autoencoder import AutoencoderConfig, AutoencoderStage
 from vdit.stages.benchmark import BenchmarkConfig, BenchmarkStage
 from vdit.stages.diffusion import DiffusionConfig, DiffusionStage
 from vdit.stages.referring import ReferringConfig, ReferringStage
+from vdit.stages.stored_clips import StoreConfig, write_clips
+from vdit.stages.stored_encodings import EncodingsConfig, write_encodings
 from vdit.stages.tokenizers import TokenizerConfig, train_tokenizers
 from vdit.stages.towers import TowersConfig, TowersStage
 from vdit.stages.tracking import TrackingConfig, TrackingStage
@@ -41,6 +43,8 @@ STAGES: dict[str, tuple[Any, Any]] = {
     "walt": (WaltTraining, WaltStage),
 }
 PREPARATIONS: dict[str, tuple[Any, Callable[[Any, Path], None]]] = {
+    "clips": (StoreConfig, write_clips),
+    "encodings": (EncodingsConfig, write_encodings),
     "tokenizers": (TokenizerConfig, train_tokenizers),
     "walt_latents": (LatentsConfig, write_latents),
 }

@@ -1,4 +1,4 @@
-"""Stage 1: the VAE whose latents the diffusion model lives on."""
+"""Stage 3: the VAE whose latents the diffusion model lives on."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from vdit.stages.clips import (
 )
 from vdit.stages.parts import fresh_networks, save_part
 from vdit.stages.reconstruction import random_crop, reconstruction_losses
+from vdit.stages.stored_clips import open_clips
 from vdit.training.engine import RunConfig, Stage
 from vdit.visualize import contact_sheet
 
@@ -29,7 +30,7 @@ START_LOGVAR = -5.0
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Stage 1.
+    """Stage 3.
 
     Attributes:
         run: steps, rates.
@@ -59,8 +60,8 @@ class AutoencoderStage(Stage):
         self.folder = folder
         self.vae: Any = fresh_networks(folder, config.run.seed)["vae"]
         nn.init.constant_(self.vae.quant_conv.bias[self.vae.config.latent_channels :], START_LOGVAR)
-        self.modules = self.vae
-        self.data = TrainingClips(config.data, seed=2)
+        self.modules = self.vae.to(memory_format=torch.channels_last)
+        self.data = open_clips(config.data, folder, seed=2)
         self.collate = collate_examples
 
     def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from torch.utils.data import Dataset
 from vdit.boxes import xyxy_to_cxcywh
 from vdit.datasets.synthetic.clip import Annotation, Caption, RenderedClip
 from vdit.datasets.synthetic.language.captions import KINDS
-from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.language.descriptions import Phrase
+from vdit.datasets.synthetic.language.grammar import Meaning, word_one
+from vdit.datasets.synthetic.recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS, make_scene
 from vdit.datasets.synthetic.render import annotate, render_frames
 from vdit.structures import Target
 
@@ -26,6 +29,7 @@ class ClipConfig:
     """What training clips look like.
 
     Attributes:
+        stored: name of a set of the stage `clips` to read them from; "" = drawn when needed.
         recipe: of `vdit.datasets.synthetic.recipes`.
         rendered: frames of a clip; `frames` of them are used, in a row or every second.
         frames: T.
@@ -38,6 +42,7 @@ class ClipConfig:
         kinds: of sentences, as `vdit.datasets.synthetic.language.captions.KINDS`.
     """
 
+    stored: str = ""
     recipe: str = "simple"
     rendered: int = 12
     frames: int = 6
@@ -47,6 +52,22 @@ class ClipConfig:
     absent: int = 0
     per_kind: int = 2
     kinds: list[str] = field(default_factory=lambda: list(KINDS))
+
+
+class Shown(Protocol):
+    """A clip whose truth is known: what sentences and targets are made of."""
+
+    @property
+    def masks(self) -> np.ndarray:
+        """The visible part of each object, [N, T, H, W] bool."""
+
+    @property
+    def boxes_xyxy(self) -> np.ndarray:
+        """Boxes around them, [N, T, 4] float32 in pixels."""
+
+    @property
+    def captions(self) -> tuple[Caption, ...]:
+        """Sentences about the clip."""
 
 
 @dataclass
@@ -82,15 +103,17 @@ class TrainingClips(Dataset[ClipExample]):
     def __getitem__(self, index: int) -> ClipExample:
         config = self.config
         rng = np.random.default_rng((self.seed, index, 7))
-        chosen: list[Caption] = []
-        while not chosen:  # a few clips have no sentence about one object that these frames show
+        while True:  # a few clips have no sentence about one object that these frames show
             seed = FIRST_TRAINING_SEED + int(rng.integers(2**31))
             scene = make_scene(config.recipe, seed, config.rendered, config.height, config.width)
             clip = annotate(scene, config.per_kind)
             frames = choose_frames(rng, config.rendered, config.frames)
             single = single_captions(clip, config.kinds)
             chosen = choose_captions(rng, clip, single, frames, config.captions)
-        chosen += absent_captions(clip)[: config.absent]
+            if chosen:
+                break
+        names = [(spec.category, spec.color) for spec in scene.objects]
+        chosen += draw_absent(rng, names, config.absent)
         return ClipExample(
             video=torch.from_numpy(render_frames(scene, frames.tolist())).permute(0, 3, 1, 2),
             description=describe(clip),
@@ -107,7 +130,7 @@ def choose_frames(rng: np.random.Generator, rendered: int, count: int) -> np.nda
     return start + step * np.arange(count)
 
 
-def single_captions(clip: Annotation | RenderedClip, kinds: Collection[str]) -> list[Caption]:
+def single_captions(clip: Shown, kinds: Collection[str]) -> list[Caption]:
     """List the sentences of some kinds that name one object."""
     return [each for each in clip.captions if each.kind in kinds and len(each.objects) == 1]
 
@@ -117,9 +140,39 @@ def absent_captions(clip: Annotation | RenderedClip) -> list[Caption]:
     return [each for each in clip.captions if each.kind == "no target" and each.meaning == "name"]
 
 
+def draw_absent(
+    rng: np.random.Generator, names: Sequence[tuple[str, str]], count: int
+) -> list[Caption]:
+    """Write sentences that name by color and category what is not there, and looks like it.
+
+    Most share the color or the category with an object, so that both have to be read.
+
+    Args:
+        rng: source of all choices.
+        names: (category, color) of the objects.
+        count: of sentences.
+    """
+    chosen: list[Caption] = []
+    while len(chosen) < count:
+        category, color = str(rng.choice(list(SIMPLE_HEIGHTS))), str(rng.choice(SIMPLE_COLORS))
+        near = names[int(rng.integers(len(names)))]
+        kind = rng.random()
+        if kind < 0.4:
+            category = near[0]
+        elif kind < 0.8:
+            color = near[1]
+        if (category, color) in names:
+            continue
+        is_new = all(category != known for known, _ in names)
+        adjectives = () if is_new and rng.random() < 0.4 else (color,)
+        text = word_one(Meaning("name", Phrase(adjectives, category)), rng)
+        chosen.append(Caption(text, "no target", ()))
+    return chosen
+
+
 def choose_captions(
     rng: np.random.Generator,
-    clip: Annotation,
+    clip: Shown,
     captions: Sequence[Caption],
     frames: np.ndarray,
     count: int,
@@ -137,9 +190,9 @@ def choose_captions(
     return chosen
 
 
-def target_of(clip: Annotation | RenderedClip, caption: Caption, frames: np.ndarray) -> Target:
+def target_of(clip: Shown, caption: Caption, frames: np.ndarray) -> Target:
     """Describe the objects that a sentence names, in the given frames."""
-    H, W = clip.scene.height, clip.scene.width
+    H, W = clip.masks.shape[-2:]
     index = np.array(caption.objects, dtype=np.int64)
     masks = clip.masks[index][:, frames]
     boxes = torch.from_numpy(clip.boxes_xyxy[index][:, frames]) / torch.tensor([W, H, W, H])

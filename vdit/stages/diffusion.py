@@ -1,50 +1,56 @@
-"""Stage 4: the text-to-video UNet, by predicting the noise in the latents of clips."""
+"""Stage 7: the text-to-video UNet, by predicting the noise in the latents of clips."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vdit.evaluation.denoising import denoising_target
-from vdit.stages.clips import (
-    ClipConfig,
-    ClipExample,
-    TrainingClips,
-    collate_examples,
-    videos_of,
-)
+from vdit.models.backbones.unet3d import denoise
+from vdit.models.backbones.unet_walk import unet_blocks
+from vdit.stages.alignment import TowerAlignment
+from vdit.stages.clips import ClipConfig, TrainingClips, videos_of
 from vdit.stages.parts import fresh_networks, load_parts, save_part
+from vdit.stages.stored_encodings import EncodedClip, StoredEncodings, collate_encoded, frames_of
 from vdit.training.engine import RunConfig, Stage
 from vdit.visualize import contact_sheet
 
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Stage 4.
+    """Stage 7.
 
     Attributes:
-        run: steps, rates.
-        data: clips.
+        run: steps, rates; the batch is of clips.
+        data: clips, of a stored and encoded set.
+        pictures: name of a stored and encoded set of single pictures; "" = none.
         without_text: share of clips with the null prompt.
         sentences: share of clips with one of their referring sentences as prompt; the others are
             described as a whole.
         images: share of steps that take every frame for a clip of its own.
+        single: share of these steps that take frames of `pictures`.
         first_level: noise levels below it are drawn twice as often, as features are read there.
+        alignment: weight of the image tower's tokens as targets of the blocks in `aligned`.
+        aligned: blocks.
     """
 
     run: RunConfig = field(default_factory=RunConfig)
     data: ClipConfig = field(default_factory=ClipConfig)
+    pictures: str = ""
     without_text: float = 0.1
     sentences: float = 0.4
     images: float = 0.5
+    single: float = 0.5
     first_level: int = 4
+    alignment: float = 1.0
+    aligned: list[str] = field(default_factory=lambda: ["up1", "up2"])
 
 
 class DiffusionStage(Stage):
@@ -52,48 +58,79 @@ class DiffusionStage(Stage):
 
     Args:
         config: of the stage.
-        folder: the model folder, with VAE and text tower.
+        folder: the model folder, with VAE, text tower and image tower.
+
+    Raises:
+        ValueError: frames are not square, or there are no stored encodings of them.
 
     Reference: Wang et al., ModelScope Text-to-Video Technical Report, 2023.
     """
 
     def __init__(self, config: DiffusionConfig, folder: Path) -> None:
+        if config.data.height != config.data.width:
+            raise ValueError(
+                f"expected square frames, as the image tower sees, got data.height="
+                f"{config.data.height} and data.width={config.data.width}; set one to the other"
+            )
         self.config = config
         self.folder = folder
-        self.frozen = load_parts(folder, ["vae", "text_encoder", "tokenizer"])
+        self.frozen = load_parts(folder, ["vae", "text_encoder", "tokenizer", "image_encoder"])
         fresh = fresh_networks(folder, config.run.seed)
         self.unet: Any = fresh["unet"]
-        self.modules = self.unet
         self.schedule: Any = fresh["scheduler"]
-        self.data = TrainingClips(config.data, seed=8)
-        self.collate = collate_examples
+        self.data = StoredEncodings(config.data, folder, seed=8)
+        alone = replace(config.data, stored=config.pictures, frames=1)
+        self.pictures = StoredEncodings(alone, folder, seed=8) if config.pictures else None
+        blocks = unet_blocks(self.unet.config.block_out_channels, 8)
+        self.alignment = TowerAlignment(
+            {block: blocks[block].channels for block in config.aligned},
+            self.frozen["image_encoder"].config.hidden_size,
+        )
+        self.modules = nn.ModuleList([self.unet, self.alignment])
+        self.collate = collate_encoded
 
-    def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
-        latents = self._latents(videos_of(batch))
+    def losses(self, batch: list[EncodedClip]) -> dict[str, Tensor]:
         if torch.rand(()) < self.config.images:
-            batch = [example for example in batch for _ in range(latents.shape[2])]
-            latents = latents.transpose(1, 2).flatten(0, 1)[:, :, None]
-        texts = [self._draw_text(example) for example in batch]
-        return self.noise_losses(latents, self._prompt(texts))
+            if self.pictures is not None and torch.rand(()) < self.config.single:
+                count = sum(len(clip.mean) for clip in batch)
+                drawn = torch.randint(0, len(self.pictures.store), (count,)).tolist()
+                batch = [self.pictures.take(place) for place in drawn]
+            else:
+                batch = [frame for clip in batch for frame in frames_of(clip)]
+        texts = [self._draw_text(clip) for clip in batch]
+        latents = torch.stack([clip.mean + clip.std * torch.randn_like(clip.std) for clip in batch])
+        latents = latents * self.frozen["vae"].config.scaling_factor
+        tokens = torch.cat([clip.tokens for clip in batch])
+        return self.noise_losses(latents, self._prompt(texts), tokens)
 
-    def _draw_text(self, example: ClipExample) -> str:
+    def _draw_text(self, clip: EncodedClip) -> str:
         share = float(torch.rand(()))
         if share < self.config.without_text:
             return ""
-        if share < self.config.without_text + self.config.sentences:
-            return example.captions[int(torch.randint(0, len(example.captions), ()))]
-        return example.description
+        if share < self.config.without_text + self.config.sentences and clip.captions:
+            return clip.captions[int(torch.randint(0, len(clip.captions), ()))]
+        return clip.description
 
-    def noise_losses(self, latents: Tensor, prompt: Tensor) -> dict[str, Tensor]:
-        """Mean squared error of what the UNet predicts of latents [B, 4, T, h, w]."""
+    def noise_losses(self, latents: Tensor, prompt: Tensor, tokens: Tensor) -> dict[str, Tensor]:
+        """Mean squared error of what the UNet predicts, and distance of its maps from tokens.
+
+        Args:
+            latents: [B, T, 4, h, w], scaled.
+            prompt: [B, L, C].
+            tokens: [B * T, 1 + S, C'] of the clean frames.
+        """
         levels = torch.randint(0, self.schedule.config.num_train_timesteps, (len(latents),))
         low = torch.rand(len(latents)) < 0.25
         levels = torch.where(low, levels % self.config.first_level, levels)
         noise = torch.randn_like(latents)
         noisy = self.schedule.add_noise(latents, noise, levels)
-        predicted = self.unet(noisy, levels, prompt).sample
+        context = prompt.repeat_interleave(latents.shape[1], dim=0)
+        predicted, maps = denoise(self.unet, noisy, levels, context)
         wanted = denoising_target(self.schedule, latents, noise, levels)
-        return {"loss": F.mse_loss(predicted, wanted)}
+        error = F.mse_loss(predicted.float(), wanted)
+        distance = self.alignment({name: maps[name] for name in self.config.aligned}, tokens)
+        loss = error + self.config.alignment * distance
+        return {"loss": loss, "denoising": error, "alignment": distance}
 
     @torch.no_grad()
     def draw_samples(self, folder: Path) -> None:

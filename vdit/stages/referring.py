@@ -1,4 +1,4 @@
-"""Stages 5 and 6: VD-IT's own parts on the frozen networks."""
+"""Stages 8 and 9: VD-IT's own parts on the frozen networks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from vdit.stages.clips import (
 )
 from vdit.stages.matched import MatchedStage
 from vdit.stages.parts import load_parts, save_weights
+from vdit.stages.stored_clips import open_clips
 from vdit.structures import Target, VideoBatch
 from vdit.training.criterion import Criterion, LossWeights
 from vdit.training.engine import RunConfig
@@ -37,7 +38,7 @@ WORD_PARTS = ("roberta", "roberta_tokenizer")
 
 @dataclass(frozen=True)
 class ReferringConfig:
-    """Stages 5 and 6, on single frames and on clips.
+    """Stages 8 and 9, on single frames and on clips.
 
     Attributes:
         run: steps, rates.
@@ -76,7 +77,7 @@ class ReferringStage(MatchedStage):
         wanted = set(trained_names(self.model))
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name in wanted)
-        self.data = TrainingClips(config.data, seed=9)
+        self.data = open_clips(config.data, folder, seed=9)
         self.collate = collate_examples
         self.matcher = TemporalMatcher()
         self.criterion = Criterion(config.loss)

@@ -1,47 +1,127 @@
-"""Stage 2: an image and a text tower that agree on what a frame shows, as CLIP's do."""
+"""Stage 4: an image and a text tower that agree on what a frame shows, as CLIP's do.
+
+Every cell of a frame is compared with every sentence, so that the tokens of the image tower, which
+VD-IT's prompt looks at, say what is where.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
+from vdit.datasets.synthetic.recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS
 from vdit.models.image_encoder import clip_pixel_values
-from vdit.stages.clips import ClipConfig, ClipExample, TrainingClips, collate_examples
 from vdit.stages.parts import fresh_networks, save_part
+from vdit.stages.stored_clips import ClipStore, StoredClip, store_folder
 from vdit.training.engine import RunConfig, Stage
 
-NUM_SAMPLES = 32
+NUM_SAMPLES = 64
+FEWEST_PIXELS = 30
+"""Of an object that is expected to be recognized."""
+SHARPNESS = 20.0
+"""Of the softmax over cells; a cosine of 1 against 0.9 weighs 7 times as much."""
 
 
 @dataclass(frozen=True)
 class TowersConfig:
-    """Stage 2.
+    """Stage 4.
 
     Attributes:
-        run: steps, rates; the batch is also the number of choices.
-        data: clips; one frame of each is used.
-        sentences: share of clips that are described by their referring sentences instead.
+        run: steps, rates; the batch is of frames, each with one sentence about each object.
+        sets: names of stored clips, in turn.
     """
 
     run: RunConfig = field(default_factory=RunConfig)
-    data: ClipConfig = field(default_factory=ClipConfig)
-    sentences: float = 0.4
+    sets: list[str] = field(default_factory=lambda: ["pictures", "clips"])
+
+
+@dataclass(frozen=True)
+class NamedFrame:
+    """A frame and what is in it.
+
+    Attributes:
+        frame: [3, H, W] uint8.
+        names: (category, color) of the objects that are seen.
+        sentences: one about each, by its name.
+    """
+
+    frame: Tensor
+    names: tuple[tuple[str, str], ...]
+    sentences: tuple[str, ...]
+
+
+class NamedFrames(Dataset[NamedFrame]):
+    """Frames of stored clips: index -> example; the index also chooses the set.
+
+    Args:
+        stores: the sets, in turn.
+        seed: another seed takes other frames and sentences.
+    """
+
+    def __init__(self, stores: Sequence[ClipStore], seed: int) -> None:
+        self.stores = stores
+        self.seed = seed
+
+    def __getitem__(self, index: int) -> NamedFrame:
+        rng = np.random.default_rng((self.seed, index, 19))
+        store = self.stores[index % len(self.stores)]
+        clip = store[int(rng.integers(len(store)))]
+        t = int(rng.integers(len(clip.frames)))
+        seen = np.flatnonzero(clip.masks[:, t].sum(axis=(1, 2)) >= FEWEST_PIXELS)
+        return NamedFrame(
+            torch.from_numpy(clip.frames[t]).permute(2, 0, 1),
+            tuple(clip.names[i] for i in seen),
+            tuple(_sentence_about(clip, int(i), rng) for i in seen),
+        )
+
+
+def _sentence_about(clip: StoredClip, index: int, rng: np.random.Generator) -> str:
+    """Take one that names an object by color and category, or say it plainly."""
+    category, color = clip.names[index]
+    known = [
+        caption.text
+        for caption in clip.captions
+        if caption.objects == (index,) and caption.meaning == "name"
+    ]
+    plain = [f"a {color} {category}", f"a {category}"]
+    return str(rng.choice([*known, *plain]))
+
+
+def words_of(sentence: str) -> tuple[str | None, str | None]:
+    """Find the category and the color that a sentence asks for.
+
+    >>> words_of("the red thing in the video")
+    (None, 'red')
+    """
+    words = sentence.replace(",", " ").split()
+    category = next((word for word in words if word in SIMPLE_HEIGHTS), None)
+    return category, next((word for word in words if word in SIMPLE_COLORS), None)
+
+
+def fits(sentence: str, names: Sequence[tuple[str, str]]) -> bool:
+    """Tell whether any of some (category, color) is what a sentence asks for."""
+    category, color = words_of(sentence)
+    return any(category in (None, name) and color in (None, hue) for name, hue in names)
 
 
 class TowersStage(Stage):
-    """Contrastive loss between frames and descriptions.
+    """Whether a sentence names something in a frame, by its most similar cells.
 
     Args:
         config: of the stage.
         folder: the model folder.
 
-    Reference: Radford et al., Learning Transferable Visual Models, ICML 2021.
+    Reference: Yao et al., FILIP, ICLR 2022 (cells instead of the whole image); Zhai et al., Sigmoid
+    Loss for Language Image Pre-Training, ICCV 2023.
     """
 
     def __init__(self, config: TowersConfig, folder: Path) -> None:
@@ -54,44 +134,61 @@ class TowersStage(Stage):
         width = self.text.config.hidden_size
         self.projection = nn.Linear(width, self.image.config.projection_dim, bias=False)
         self.scale = nn.Parameter(torch.tensor(2.5))
+        self.bias = nn.Parameter(torch.tensor(-4.0))
         self.modules = nn.ModuleList([self.image, self.text, self.projection])
         self.modules.register_parameter("scale", self.scale)
-        self.data = TrainingClips(config.data, seed=4)
-        self.collate = collate_examples
+        self.modules.register_parameter("bias", self.bias)
+        self.data = NamedFrames([ClipStore(store_folder(folder, name)) for name in config.sets], 4)
+        self.collate = _collate
 
-    def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
-        texts = [
-            ", ".join(example.captions)
-            if torch.rand(()) < self.config.sentences
-            else example.description
-            for example in batch
-        ]
-        scores = self._scores(batch, texts)
-        right = torch.arange(len(batch))
-        loss = (F.cross_entropy(scores, right) + F.cross_entropy(scores.T, right)) / 2
-        return {"loss": loss, "accuracy": (scores.argmax(dim=1) == right).float().mean()}
+    def losses(self, batch: list[NamedFrame]) -> dict[str, Tensor]:
+        sentences = list(dict.fromkeys(text for example in batch for text in example.sentences))
+        logits = self._logits(torch.stack([example.frame for example in batch]), sentences)
+        named = [[fits(text, example.names) for text in sentences] for example in batch]
+        target = torch.tensor(named)
+        weights = torch.where(target, (~target).sum() / target.sum(), 1.0)
+        loss = F.binary_cross_entropy_with_logits(logits, target.float(), weights) / 2
+        recall, refusal = (logits[target] > 0).float().mean(), (logits[~target] < 0).float().mean()
+        return {"loss": loss, "recall": recall, "refusal": refusal}
 
     def draw_samples(self, folder: Path) -> None:
-        """Choose among the descriptions of clips that are not trained on; write the answers."""
-        clips = TrainingClips(self.config.data, seed=5)
-        batch = [clips[i] for i in range(NUM_SAMPLES)]
-        scores = self._scores(batch, [example.description for example in batch])
-        best = scores.argmax(dim=1).tolist()
-        right = sum(i == k for i, k in enumerate(best)) / NUM_SAMPLES
-        answers = [(batch[i].description, batch[k].description) for i, k in enumerate(best)]
-        text = json.dumps({"accuracy": right, "true and chosen": answers}, indent=1)
-        (folder / "retrieval.json").write_text(text + "\n")
+        """Ask for every color and category in pictures of one object; write the answers."""
+        frames = NamedFrames(self.data.stores[:1], seed=5)  # type: ignore[attr-defined]
+        batch = [frames[i] for i in range(NUM_SAMPLES)]
+        names = [(category, color) for category in SIMPLE_HEIGHTS for color in SIMPLE_COLORS]
+        sentences = [f"a {color} {category}" for category, color in names]
+        logits = self._logits(torch.stack([example.frame for example in batch]), sentences)
+        found = [names[best] for best in logits.argmax(dim=1).tolist()]
+        answers = [
+            (example.names[0], best)
+            for example, best in zip(batch, found, strict=True)
+            if example.names
+        ]
+        report = {
+            "category": float(np.mean([truth[0] == best[0] for truth, best in answers])),
+            "color": float(np.mean([truth[1] == best[1] for truth, best in answers])),
+            "true and chosen": answers,
+        }
+        (folder / "pictures.json").write_text(json.dumps(report, indent=1) + "\n")
 
     def export(self) -> None:
         save_part(self.image, self.folder, "image_encoder")
         save_part(self.text, self.folder, "text_encoder")
 
-    def _scores(self, batch: list[ClipExample], texts: list[str]) -> Tensor:
-        """Cosines of all frames with all texts, over the temperature: [B, B]."""
-        size = self.image.config.image_size
-        pixels = clip_pixel_values(torch.stack([example.video[0] for example in batch]), size)
-        images = self.image(pixel_values=pixels).image_embeds
-        tokens = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
+    def _logits(self, frames: Tensor, sentences: list[str]) -> Tensor:
+        """How much each of B frames shows each of N sentences: [B, N]."""
+        pixels = clip_pixel_values(frames, self.image.config.image_size)
+        tower = self.image.vision_model
+        cells = tower(pixel_values=pixels).last_hidden_state[:, 1:]
+        cells = F.normalize(self.image.visual_projection(tower.post_layernorm(cells)), dim=-1)
+        tokens = self.tokenizer(
+            sentences, padding="max_length", truncation=True, return_tensors="pt"
+        )
         states = self.projection(self.text(input_ids=tokens.input_ids).pooler_output)
-        scale = self.scale.exp().clamp(max=100)
-        return scale * F.normalize(images, dim=-1) @ F.normalize(states, dim=-1).T
+        cosines = cells @ F.normalize(states, dim=-1).T
+        found = (torch.softmax(SHARPNESS * cosines, dim=1) * cosines).sum(dim=1)
+        return self.scale.exp().clamp(max=100) * found + self.bias
+
+
+def _collate(batch: list[NamedFrame]) -> list[NamedFrame]:
+    return batch

@@ -1,4 +1,4 @@
-"""Stage 3: features of words, by guessing hidden ones, as RoBERTa's are."""
+"""Stage 5: features of words, by guessing hidden ones, as RoBERTa's are."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from transformers import RobertaForMaskedLM
 
 from vdit.stages.clips import ClipConfig, ClipExample, TrainingClips, collate_examples
 from vdit.stages.parts import fresh_networks, save_part
+from vdit.stages.stored_clips import open_clips
 from vdit.training.engine import RunConfig, Stage
 
 
 @dataclass(frozen=True)
 class WordsConfig:
-    """Stage 3.
+    """Stage 5.
 
     Attributes:
         run: steps, rates.
@@ -47,7 +48,7 @@ class WordsStage(Stage):
         networks = fresh_networks(folder, config.run.seed)
         self.tokenizer = networks["roberta_tokenizer"]
         self.modules = RobertaForMaskedLM(networks["roberta"].config)
-        self.data = TrainingClips(config.data, seed=6)
+        self.data = open_clips(config.data, folder, seed=6)
         self.collate = collate_examples
 
     def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
