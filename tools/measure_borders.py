@@ -38,7 +38,7 @@ def main() -> None:
     options = SegmentOptions()
     ious: list[np.ndarray] = []
     for seed in range(FIRST_SEED, FIRST_SEED + arguments.clips):
-        scene = make_scene("simple", seed, arguments.frames, arguments.side, arguments.side)
+        scene = make_scene("crossed", seed, arguments.frames, arguments.side, arguments.side)
         case = case_of(render(scene, num_tracks=0), KINDS)
         answers = segmenter.segment(case.frames, [text for text, _ in case.sentences], options)
         for (_, index), answer in zip(case.sentences, answers, strict=True):

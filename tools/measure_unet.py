@@ -16,7 +16,7 @@ from vdit.atomic import replace_when_complete
 from vdit.build import find_folder, quiet_libraries
 from vdit.config import load_config
 from vdit.evaluation.denoising import denoising_losses
-from vdit.stages.diffusion import DiffusionConfig, DiffusionStage
+from vdit.stages.diffusion import DiffusionConfig, held_out_latents
 from vdit.stages.parts import load_parts
 
 
@@ -31,10 +31,11 @@ def main() -> None:
     quiet_libraries()
     content = yaml.safe_load(options.config.read_text())
     content.pop("stage")
-    folder = find_folder(options.model)
-    stage = DiffusionStage(load_config(DiffusionConfig, content, []), folder)
-    parts = load_parts(folder, ["unet", "scheduler"])
-    losses = denoising_losses(parts["unet"], parts["scheduler"], *stage.held_out(options.clips))
+    config = load_config(DiffusionConfig, content, [])
+    names = ["unet", "scheduler", "vae", "text_encoder", "tokenizer"]
+    parts = load_parts(find_folder(options.model), names)
+    held_out = held_out_latents(parts, config.data, options.clips)
+    losses = denoising_losses(parts["unet"], parts["scheduler"], *held_out)
     means = {name: float(np.mean(values)) for name, values in losses.items()}
     rises = {name: means[name] / means["own"] - 1 for name in ("other", "shuffled_frames")}
     report = {"clips": options.clips, "means": means, "rises": rises, "by_level": losses}

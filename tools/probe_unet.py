@@ -52,7 +52,7 @@ def main() -> None:
     backbone = modelscope(load_parts(find_folder(options.model), names), "improved")
     frames, masks, clips, labels = [], [], [], []
     for index in range(options.clips):
-        scene = make_scene("simple", FIRST_SEED + index, 1, 96, 96)
+        scene = make_scene("crossed", FIRST_SEED + index, 1, 96, 96)
         frames.append(render_frames(scene)[0])
         for spec, mask in zip(scene.objects, annotate(scene).masks[:, 0], strict=True):
             if mask.sum() >= FEWEST_PIXELS:

@@ -122,7 +122,7 @@ MINI = Architecture(
     ),
     scheduler={
         "num_train_timesteps": 20,
-        "beta_start": 0.2,
+        "beta_start": 0.002,
         "beta_end": 0.5,
         "beta_schedule": "scaled_linear",
         "prediction_type": "v_prediction",

@@ -3,36 +3,64 @@
 import pytest
 import torch
 from diffusers import UNet3DConditionModel
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from vdit.models.backbones.unet3d import denoise
-from vdit.stages.alignment import TowerAlignment, token_grid
+from vdit.stages.alignment import TowerAlignment, shared_cells
 
 
 def test_cells_keep_their_place():
-    tokens = torch.zeros(2, 1 + 9, 4)
-    tokens[1, 1 + 5] = 1.0  # the sixth cell: second row, third column
-    grid = token_grid(tokens)
-    assert grid.shape == (2, 4, 3, 3)
-    assert grid[1, :, 1, 2].min() > 3
-    assert (grid > 0).sum() == 4
-    torch.testing.assert_close(grid.mean(dim=(0, 2, 3)), torch.zeros(4), atol=1e-6, rtol=0)
-
-
-def test_maps_that_hold_the_tokens_can_be_aligned():
     torch.manual_seed(0)
-    tokens = torch.randn(4, 1 + 36, 8)
-    cells = tokens[:, 1:].transpose(1, 2).unflatten(2, (6, 6))
-    maps = {"fine": cells.clone(), "coarse": torch.nn.functional.adaptive_avg_pool2d(cells, 3)}
-    aligned = TowerAlignment({"fine": 8, "coarse": 8}, 8, hidden_dim=64)
+    config = CLIPVisionConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+        image_size=12, patch_size=4, projection_dim=5,
+    )  # fmt: skip
+    tower = CLIPVisionModelWithProjection(config).eval()
+    tokens = torch.randn(2, 1 + 9, 8)
+    changed = tokens.clone()
+    changed[1, 1 + 5] += torch.randn(8)  # the sixth cell: second row, third column
+    before, after = shared_cells(tower, tokens), shared_cells(tower, changed)
+    assert before.shape == (2, 5, 3, 3)
+    torch.testing.assert_close(before.norm(dim=1), torch.ones(2, 3, 3))
+    differs = (before != after).any(dim=1)
+    assert differs[1, 1, 2]
+    assert differs.sum() == 1
+
+
+def test_cells_are_those_of_the_towers_own_output():
+    torch.manual_seed(0)
+    config = CLIPVisionConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+        image_size=12, patch_size=4, projection_dim=5,
+    )  # fmt: skip
+    tower = CLIPVisionModelWithProjection(config).eval()
+    with torch.no_grad():
+        output = tower(pixel_values=torch.randn(1, 3, 12, 12))
+    tokens = output.last_hidden_state
+    first = torch.cat([tokens[:, :1], tokens[:, :1].expand(-1, 9, -1)], dim=1)
+    whole = torch.nn.functional.normalize(output.image_embeds, dim=-1)
+    torch.testing.assert_close(shared_cells(tower, first)[:, :, 0, 0], whole)
+
+
+def test_maps_that_hold_the_cells_can_be_aligned():
+    torch.manual_seed(0)
+    cells = torch.randn(4, 8, 6, 6)
+    turn = torch.randn(8, 8, 1, 1)
+    maps = {
+        "fine": torch.nn.functional.conv2d(cells, turn),
+        "coarse": torch.nn.functional.adaptive_avg_pool2d(cells, 3) + 7,
+    }
+    aligned = TowerAlignment({"fine": 8, "coarse": 8}, 8)
     optimizer = torch.optim.Adam(aligned.parameters(), 1e-2)
-    assert aligned(maps, tokens) > 0.9
-    for _ in range(200):
+    assert aligned(maps, cells) > 0.8
+    for _ in range(800):
         optimizer.zero_grad()
-        loss = aligned(maps, tokens)
+        loss = aligned(maps, cells)
         loss.backward()
         optimizer.step()
     assert loss < 0.05
-    assert aligned(maps, tokens.flip(0)) > 0.8
+    assert aligned(maps, cells.flip(0)) > 0.8
+    torch.testing.assert_close(aligned(maps, 3 * cells + 5), loss.detach(), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("num_frames", [1, 3])

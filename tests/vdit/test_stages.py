@@ -1,6 +1,7 @@
 """All stages in a row, two steps each: a model folder comes out that loads and segments."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from vdit.cli import main
 from vdit.stages import clips as clips_module
 from vdit.stages.bundle import bundle
 from vdit.stages.clips import ClipConfig, TrainingClips, choose_frames
+from vdit.stages.parts import fresh_networks, load_parts, save_part
 from vdit.stages.towers import words_of
 
 SIZE = ["data.height=48", "data.width=48"]
@@ -80,6 +82,26 @@ def test_every_stage_leaves_metrics_and_samples(folder):
         assert [line["step"] for line in lines] == [1, 2]
         assert all(np.isfinite(line["loss"]) for line in lines)
         assert list((work / "samples" / "000002").iterdir()), name
+
+
+def test_an_untrained_unet_takes_the_place_of_the_trained(folder, tmp_path):
+    target = shutil.copytree(folder, tmp_path / "model")
+    assert main(["train", "configs/mini/7_untrained.yaml", "-o", str(target)]) == 0
+    fresh = fresh_networks(folder, seed=0)["unet"].state_dict()
+    found, trained = (load_parts(each, ["unet"])["unet"].state_dict() for each in (target, folder))
+    assert all(torch.equal(found[name], value) for name, value in fresh.items())
+    assert not all(torch.equal(trained[name], value) for name, value in fresh.items())
+
+
+def test_encodings_of_other_networks_are_refused(folder, tmp_path, capsys):
+    target = shutil.copytree(folder, tmp_path / "model")
+    shutil.copytree(folder.parent / "model-clips", tmp_path / "model-clips")
+    words = ["train", "configs/mini/7_diffusion.yaml", *DATA, *RUN, "-o", str(target)]
+    save_part(fresh_networks(folder, seed=5)["vae"], target, "vae")
+    assert main(words) == 2
+    assert "run the stage `encodings` first" in capsys.readouterr().err
+    assert main(["train", "configs/mini/6_encodings.yaml", "workers=0", "-o", str(target)]) == 0
+    assert main(words) == 0
 
 
 def test_latents_have_unit_size(folder):

@@ -20,12 +20,12 @@ from vdit.masks import read_mask_png
 from vdit.segment_options import SegmentOptions
 from vdit.segment_output import slug
 from vdit.segmenter import ReferringSegmenter
-from vdit.stages.clips import absent_captions, single_captions
+from vdit.stages.clips import draw_absent, single_captions
 from vdit.video import open_video
 from vdit.video_writer import VideoWriter
 from vdit.visualize import contact_sheet
 
-RECIPE, SEED, OTHER_SEED = "simple", 700_000, 700_001
+RECIPE, SEED, OTHER_SEED = "crossed", 700_000, 700_001
 """The clip, and the one whose sentence is a baseline; neither is trained on."""
 SIZE = (24, 256, 256)
 """Frames, height and width."""
@@ -79,7 +79,8 @@ def choose_captions(clip: Annotation | RenderedClip, kinds: Sequence[str] = KIND
     for caption in sorted(single_captions(clip, kinds), key=lambda each: kinds.index(each.kind)):
         if len(chosen) < 2:
             chosen.setdefault(caption.objects[0], caption)
-    return [*chosen.values(), *absent_captions(clip)[:1]]
+    names = [(spec.category, spec.color) for spec in clip.scene.objects]
+    return [*chosen.values(), *draw_absent(np.random.default_rng(clip.scene.seed), names, 1)]
 
 
 def score_prompts(

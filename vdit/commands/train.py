@@ -23,6 +23,7 @@ from vdit.stages.stored_encodings import EncodingsConfig, write_encodings
 from vdit.stages.tokenizers import TokenizerConfig, train_tokenizers
 from vdit.stages.towers import TowersConfig, TowersStage
 from vdit.stages.tracking import TrackingConfig, TrackingStage
+from vdit.stages.untrained import UntrainedConfig, write_untrained
 from vdit.stages.video_tokenizer import VideoTokenizerStage, VideoTokenizerTraining
 from vdit.stages.walt import WaltStage, WaltTraining
 from vdit.stages.walt_latents import LatentsConfig, write_latents
@@ -46,6 +47,7 @@ PREPARATIONS: dict[str, tuple[Any, Callable[[Any, Path], None]]] = {
     "clips": (StoreConfig, write_clips),
     "encodings": (EncodingsConfig, write_encodings),
     "tokenizers": (TokenizerConfig, train_tokenizers),
+    "untrained": (UntrainedConfig, write_untrained),
     "walt_latents": (LatentsConfig, write_latents),
 }
 """Stages that have no steps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,35 +11,31 @@ from torch.nn import functional as F
 
 
 class TowerAlignment(nn.Module):
-    """Mean of 1 - cosine between projected maps and the tower's tokens, over cells and blocks.
+    """Mean of 1 - cosine between projected maps and the tower's cells, over cells and blocks.
 
-    Tokens are standardized over the batch first: what all cells share teaches nothing.
+    Cells are those of the space that image and text share, standardized over the batch: what all
+    cells have in common teaches nothing. Projections are linear, as VD-IT's adapters are.
 
     Args:
         channels: block -> channels of its map.
-        token_dim: channels of the tokens.
-        hidden_dim: channels between the two layers of a projection.
+        cell_dim: channels of the cells.
 
     Shape:
-        maps [N, C, h, w], tokens [N, 1 + S, token_dim] of a square grid -> scalar.
+        maps [N, C, h, w], cells [N, cell_dim, side, side] -> scalar.
 
     Reference: Yu et al., Representation Alignment for Generation, ICLR 2025, Eq. 8; several blocks
-    here, one there.
+    and linear projections here, one block and an MLP there.
     """
 
-    def __init__(self, channels: Mapping[str, int], token_dim: int, hidden_dim: int = 192) -> None:
+    def __init__(self, channels: Mapping[str, int], cell_dim: int) -> None:
         super().__init__()
         self.projections = nn.ModuleDict(
-            {
-                block: nn.Sequential(
-                    nn.Conv2d(dim, hidden_dim, 1), nn.SiLU(), nn.Conv2d(hidden_dim, token_dim, 1)
-                )
-                for block, dim in channels.items()
-            }
+            {block: nn.Conv2d(dim, cell_dim, 1) for block, dim in channels.items()}
         )
 
-    def forward(self, maps: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
-        wanted = token_grid(tokens)
+    def forward(self, maps: Mapping[str, Tensor], cells: Tensor) -> Tensor:
+        std, mean = torch.std_mean(cells, dim=(0, 2, 3), keepdim=True)
+        wanted = (cells - mean) / (std + 1e-6)
         losses = []
         for block, project in self.projections.items():
             found = project(maps[block])
@@ -47,9 +44,18 @@ class TowerAlignment(nn.Module):
         return torch.stack(losses).mean()
 
 
-def token_grid(tokens: Tensor) -> Tensor:
-    """Standardized tokens of the cells: [N, 1 + S, C] -> [N, C, side, side]."""
-    cells = tokens[:, 1:]
-    std, mean = torch.std_mean(cells, dim=(0, 1))
+@torch.no_grad()
+def shared_cells(image_encoder: Any, tokens: Tensor) -> Tensor:
+    """Bring the cells of a CLIP image tower to the space of the sentences, at unit length.
+
+    Args:
+        image_encoder: transformers CLIPVisionModelWithProjection of square images.
+        tokens: [N, 1 + S, C] its last hidden states.
+
+    Returns:
+        [N, D, side, side].
+    """
+    normed = image_encoder.vision_model.post_layernorm(tokens[:, 1:])
+    cells = F.normalize(image_encoder.visual_projection(normed), dim=-1)
     side = round(cells.shape[1] ** 0.5)
-    return ((cells - mean) / (std + 1e-6)).transpose(1, 2).unflatten(2, (side, side))
+    return cells.transpose(1, 2).unflatten(2, (side, side))

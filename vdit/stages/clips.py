@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vdit.boxes import xyxy_to_cxcywh
-from vdit.datasets.synthetic.clip import Annotation, Caption, RenderedClip
+from vdit.datasets.synthetic.clip import Annotation, Caption
 from vdit.datasets.synthetic.language.captions import KINDS
 from vdit.datasets.synthetic.language.descriptions import Phrase
 from vdit.datasets.synthetic.language.grammar import Meaning, word_one
@@ -133,11 +133,6 @@ def choose_frames(rng: np.random.Generator, rendered: int, count: int) -> np.nda
 def single_captions(clip: Shown, kinds: Collection[str]) -> list[Caption]:
     """List the sentences of some kinds that name one object."""
     return [each for each in clip.captions if each.kind in kinds and len(each.objects) == 1]
-
-
-def absent_captions(clip: Annotation | RenderedClip) -> list[Caption]:
-    """List the sentences that name by noun and adjective what the clip does not hold."""
-    return [each for each in clip.captions if each.kind == "no target" and each.meaning == "name"]
 
 
 def draw_absent(

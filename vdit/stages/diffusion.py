@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from vdit.evaluation.denoising import denoising_target
 from vdit.models.backbones.unet3d import denoise
 from vdit.models.backbones.unet_walk import unet_blocks
-from vdit.stages.alignment import TowerAlignment
+from vdit.network_loading import Networks
+from vdit.stages.alignment import TowerAlignment, shared_cells
 from vdit.stages.clips import ClipConfig, TrainingClips, videos_of
 from vdit.stages.parts import fresh_networks, load_parts, save_part
 from vdit.stages.stored_encodings import EncodedClip, StoredEncodings, collate_encoded, frames_of
@@ -36,8 +37,9 @@ class DiffusionConfig:
             described as a whole.
         images: share of steps that take every frame for a clip of its own.
         single: share of these steps that take frames of `pictures`.
-        first_level: noise levels below it are drawn twice as often, as features are read there.
-        alignment: weight of the image tower's tokens as targets of the blocks in `aligned`.
+        low: share of clips at one of the lowest levels, where features are read.
+        first_level: the level above these.
+        alignment: weight of the image tower's cells as targets of the blocks in `aligned`.
         aligned: blocks.
     """
 
@@ -48,6 +50,7 @@ class DiffusionConfig:
     sentences: float = 0.4
     images: float = 0.5
     single: float = 0.5
+    low: float = 0.5
     first_level: int = 4
     alignment: float = 1.0
     aligned: list[str] = field(default_factory=lambda: ["up1", "up2"])
@@ -84,7 +87,7 @@ class DiffusionStage(Stage):
         blocks = unet_blocks(self.unet.config.block_out_channels, 8)
         self.alignment = TowerAlignment(
             {block: blocks[block].channels for block in config.aligned},
-            self.frozen["image_encoder"].config.hidden_size,
+            self.frozen["image_encoder"].config.projection_dim,
         )
         self.modules = nn.ModuleList([self.unet, self.alignment])
         self.collate = collate_encoded
@@ -101,7 +104,8 @@ class DiffusionStage(Stage):
         latents = torch.stack([clip.mean + clip.std * torch.randn_like(clip.std) for clip in batch])
         latents = latents * self.frozen["vae"].config.scaling_factor
         tokens = torch.cat([clip.tokens for clip in batch])
-        return self.noise_losses(latents, self._prompt(texts), tokens)
+        cells = shared_cells(self.frozen["image_encoder"], tokens)
+        return self.noise_losses(latents, self._prompt(texts), cells)
 
     def _draw_text(self, clip: EncodedClip) -> str:
         share = float(torch.rand(()))
@@ -111,16 +115,16 @@ class DiffusionStage(Stage):
             return clip.captions[int(torch.randint(0, len(clip.captions), ()))]
         return clip.description
 
-    def noise_losses(self, latents: Tensor, prompt: Tensor, tokens: Tensor) -> dict[str, Tensor]:
-        """Mean squared error of what the UNet predicts, and distance of its maps from tokens.
+    def noise_losses(self, latents: Tensor, prompt: Tensor, cells: Tensor) -> dict[str, Tensor]:
+        """Mean squared error of what the UNet predicts, and distance of its maps from cells.
 
         Args:
             latents: [B, T, 4, h, w], scaled.
             prompt: [B, L, C].
-            tokens: [B * T, 1 + S, C'] of the clean frames.
+            cells: [B * T, D, side, side] of the image tower, of the clean frames.
         """
         levels = torch.randint(0, self.schedule.config.num_train_timesteps, (len(latents),))
-        low = torch.rand(len(latents)) < 0.25
+        low = torch.rand(len(latents)) < self.config.low
         levels = torch.where(low, levels % self.config.first_level, levels)
         noise = torch.randn_like(latents)
         noisy = self.schedule.add_noise(latents, noise, levels)
@@ -128,7 +132,7 @@ class DiffusionStage(Stage):
         predicted, maps = denoise(self.unet, noisy, levels, context)
         wanted = denoising_target(self.schedule, latents, noise, levels)
         error = F.mse_loss(predicted.float(), wanted)
-        distance = self.alignment({name: maps[name] for name in self.config.aligned}, tokens)
+        distance = self.alignment({name: maps[name] for name in self.config.aligned}, cells)
         loss = error + self.config.alignment * distance
         return {"loss": loss, "denoising": error, "alignment": distance}
 
@@ -149,27 +153,33 @@ class DiffusionStage(Stage):
         pictures = ((frames.clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy()
         Image.fromarray(contact_sheet(list(pictures), columns=T)).save(folder / "clips.png")
 
-    def held_out(self, count: int) -> tuple[Tensor, Tensor]:
-        """Latents [count, 4, T, h, w] and prompts [count, L, C] of clips not trained on."""
-        clips = TrainingClips(self.config.data, seed=12)
-        examples = [clips[i] for i in range(count)]
-        prompt = self._prompt([example.description for example in examples])
-        return self._latents(videos_of(examples)), prompt
-
     def export(self) -> None:
         save_part(self.unet, self.folder, "unet")
         save_part(self.schedule, self.folder, "scheduler")
 
-    @torch.no_grad()
-    def _latents(self, videos: Tensor) -> Tensor:
-        """Scaled latents [B, 4, T, h, w] of videos [B, T, 3, H, W] in 0..1."""
-        vae = self.frozen["vae"]
-        sample = vae.encode(2 * videos.flatten(0, 1) - 1).latent_dist.sample()
-        return (sample * vae.config.scaling_factor).unflatten(0, videos.shape[:2]).transpose(1, 2)
-
-    @torch.no_grad()
     def _prompt(self, texts: list[str]) -> Tensor:
-        tokens = self.frozen["tokenizer"](
-            texts, padding="max_length", truncation=True, return_tensors="pt"
-        )
-        return self.frozen["text_encoder"](input_ids=tokens.input_ids).last_hidden_state
+        return prompts_of(self.frozen, texts)
+
+
+@torch.no_grad()
+def prompts_of(parts: Networks, texts: list[str]) -> Tensor:
+    """States of the text tower, [N, L, C], by the parts "tokenizer" and "text_encoder"."""
+    tokens = parts["tokenizer"](texts, padding="max_length", truncation=True, return_tensors="pt")
+    return parts["text_encoder"](input_ids=tokens.input_ids).last_hidden_state
+
+
+@torch.no_grad()
+def held_out_latents(parts: Networks, config: ClipConfig, count: int) -> tuple[Tensor, Tensor]:
+    """Scaled latents [count, 4, T, h, w] and prompts [count, L, C] of clips not trained on.
+
+    Args:
+        parts: "vae", "tokenizer" and "text_encoder".
+        config: of clips, which are drawn here.
+        count: of clips.
+    """
+    clips = TrainingClips(replace(config, stored=""), seed=12)
+    examples = [clips[i] for i in range(count)]
+    videos, vae = videos_of(examples), parts["vae"]
+    means = vae.encode(2 * videos.flatten(0, 1) - 1).latent_dist.mean * vae.config.scaling_factor
+    prompts = prompts_of(parts, [example.description for example in examples])
+    return means.unflatten(0, videos.shape[:2]).transpose(1, 2), prompts
