@@ -1,6 +1,7 @@
 """Scores on clips: perfect, blind and confused segmenters are told apart."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,12 +49,27 @@ def test_a_perfect_segmenter(cases):
     assert report["shuffled"] == 0.0
     assert report["largest_object"] == pytest.approx(0.5, abs=0.01)
     assert report["num_sentences"] == 6
+    assert report["chosen"] == 1.0
 
 
 def test_one_that_ignores_the_sentence(cases):
     report = score_clips(Answering(cases, lambda mine, text: mine.masks[1]), cases)
     assert report["mean"]["J&F"] == report["shuffled"] == report["largest_object"]
     assert report["swap"] == 0.0
+    assert report["chosen"] == 0.5
+
+
+def test_kinds_are_scored_apart(cases):
+    cases = [replace(each, kinds=("tiny", "huge")) for each in cases]
+    report = score_clips(Answering(cases, lambda mine, text: mine.masks[1]), cases)
+    assert report["kinds"]["huge"] == {"sentences": 3, "J&F": 1.0, "chosen": 1.0}
+    assert report["kinds"]["tiny"]["sentences"] == 3
+    assert report["kinds"]["tiny"]["chosen"] == 0.0
+
+
+def test_an_empty_answer_chooses_nothing(cases):
+    empty = np.zeros((3, 24, 32), dtype=bool)
+    assert score_clips(Answering(cases, lambda mine, text: empty), cases)["chosen"] == 0.0
 
 
 def test_one_that_confuses_the_objects(cases):

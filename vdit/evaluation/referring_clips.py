@@ -26,12 +26,14 @@ class ClipCase:
         frames: [T, H, W, 3] uint8.
         masks: [N, T, H, W] bool.
         sentences: text and index of its object.
+        kinds: of the sentences, in their order, where they are known.
     """
 
     name: str
     frames: np.ndarray
     masks: np.ndarray
     sentences: tuple[tuple[str, int], ...]
+    kinds: tuple[str, ...] = ()
 
 
 def similarity(target: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -54,8 +56,10 @@ def score_clips(segmenter: Segmenter, cases: Sequence[ClipCase], **changes: Any)
         **changes: options of the segmenter.
 
     Returns:
-        "mean" (J, F, J&F), "largest_object" and "shuffled" (J&F), "swap" (share of pairs in which
-        both are right; None without pairs), "num_sentences" and "clips" with one entry a sentence.
+        "mean" (J, F, J&F), "chosen" (share of sentences whose answer overlaps no other object
+        more), "kinds" (the last two and the count, by kind of sentence), "largest_object" and
+        "shuffled" (J&F), "swap" (share of pairs in which both are right; None without pairs),
+        "num_sentences" and "clips" with one entry a sentence.
 
     Raises:
         ValueError: fewer than two clips, or none with a sentence.
@@ -76,18 +80,42 @@ def score_clips(segmenter: Segmenter, cases: Sequence[ClipCase], **changes: Any)
         biggest = case.masks[case.masks.sum(axis=(1, 2, 3)).argmax()]
         for k, (text, target) in enumerate(case.sentences):
             truth = case.masks[target]
-            entries.append({"clip": case.name, "text": text, **similarity(truth, masks[k])})
+            overlaps = [_overlap(masks[k], mask) for mask in case.masks]
+            entries.append(
+                {
+                    "clip": case.name,
+                    "text": text,
+                    "kind": case.kinds[k] if case.kinds else "",
+                    "chosen": overlaps[target] == max(overlaps) > 0,
+                    **similarity(truth, masks[k]),
+                }
+            )
             largest.append(similarity(truth, biggest)["J&F"])
             shuffled.append(similarity(truth, masks[len(texts) + k])["J&F"])
         swaps += _swaps(case, masks)
-    mean = {key: float(np.mean([entry[key] for entry in entries])) for key in ("J", "F", "J&F")}
     return {
-        "mean": mean,
+        "mean": _mean(entries, ("J", "F", "J&F")),
+        "chosen": _mean(entries, ("chosen",))["chosen"],
+        "kinds": _by_kind(entries),
         "largest_object": float(np.mean(largest)),
         "shuffled": float(np.mean(shuffled)),
         "swap": float(np.mean(swaps)) if swaps else None,
         "num_sentences": len(entries),
         "clips": entries,
+    }
+
+
+def _mean(entries: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, float]:
+    return {key: float(np.mean([entry[key] for entry in entries])) for key in keys}
+
+
+def _by_kind(entries: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        kinds.setdefault(entry["kind"], []).append(entry)
+    return {
+        kind: {"sentences": len(found), **_mean(found, ("J&F", "chosen"))}
+        for kind, found in sorted(kinds.items())
     }
 
 

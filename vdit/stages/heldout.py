@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vdit.datasets.synthetic.clip import RenderedClip
+from vdit.datasets.synthetic.clip import Caption, RenderedClip
 from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.scene import VERSION
@@ -106,9 +106,15 @@ def digest(clips: list[RenderedClip]) -> str:
 
 def case_of(clip: RenderedClip, kinds: Collection[str]) -> ClipCase:
     """Take one sentence about each object, as good as drawn but always the same."""
-    chosen: dict[int, str] = {}
+    chosen: dict[int, Caption] = {}
     single = single_captions(clip, kinds)
     for caption in sorted(single, key=lambda each: hashlib.sha256(each.text.encode()).digest()):
-        chosen.setdefault(caption.objects[0], caption.text)
-    sentences = tuple((text, index) for index, text in sorted(chosen.items()))
-    return ClipCase(f"{clip.scene.recipe}-{clip.scene.seed}", clip.frames, clip.masks, sentences)
+        chosen.setdefault(caption.objects[0], caption)
+    ordered = sorted(chosen.items())
+    return ClipCase(
+        name=f"{clip.scene.recipe}-{clip.scene.seed}",
+        frames=clip.frames,
+        masks=clip.masks,
+        sentences=tuple((caption.text, index) for index, caption in ordered),
+        kinds=tuple(caption.kind for _, caption in ordered),
+    )
