@@ -325,6 +325,15 @@ def test_a_relative_root_is_that_of_the_working_folder(monkeypatch, tmp_path):
     assert keys[0][1] != keys[1][1]
 
 
+def test_what_a_run_costs_does_not_tell_it_from_others():
+    keys = {
+        name: replace(CONFIG, run=replace(CONFIG.run, **{name: value})).run_key
+        for name, value in {"workers": 3, "log_every": 1, "save_every": 7, "batch": 5}.items()
+    }
+    assert keys["workers"] == keys["log_every"] == keys["save_every"] == CONFIG.run_key
+    assert keys["batch"] != CONFIG.run_key
+
+
 # ---- mistakes ----------------------------------------------------------------------------------
 
 

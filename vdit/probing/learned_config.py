@@ -17,6 +17,10 @@ from vdit.probing.propagation_config import PaperReference
 from vdit.training.run_config import RunConfig
 
 
+COSTS = ("sharding", "workers", "log", "log_every", "save_every", "sample_every", "validate_every")
+"""Of a run: what changes its cost and what is seen of it, not its result."""
+
+
 @dataclass(frozen=True)
 class Fold:
     """A part of the data that is trained on, and one that is tested.
@@ -151,7 +155,8 @@ class LearnedProbeConfig:
         del facts["features"]["keep"]
         del facts["share"]
         del facts["pictures"]
-        del facts["run"]["sharding"]
+        for name in COSTS:
+            del facts["run"][name]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
