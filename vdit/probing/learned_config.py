@@ -16,7 +16,6 @@ from vdit.probing.feature_sources import FeatureSource
 from vdit.probing.propagation_config import PaperReference
 from vdit.training.run_config import RunConfig
 
-
 COSTS = ("sharding", "workers", "log", "log_every", "save_every", "sample_every", "validate_every")
 """Of a run: what changes its cost and what is seen of it, not its result."""
 
