@@ -42,7 +42,7 @@ def test_everything_at_once(clip, tmp_path, capsys):
     code = features(clip, tmp_path / "f.npz", *words.split(), *pictures, "--text", "the red ball")
     assert code == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["blocks"] == {"vae4": [5, 32, 11, 15], "up1": [5, 64, 3, 4]}
+    assert summary["blocks"] == {"vae4": [5, 64, 11, 15], "up1": [5, 96, 3, 4]}
     assert summary["num_frames"] == 5
     assert files(tmp_path) == ["f.npz", "k.mp4", "pca.png"]
     options = FeatureOptions(

@@ -16,6 +16,7 @@ from vdit.metrics.frechet import frechet_distance
 from vdit.model_spec import BUNDLED, local_parts
 from vdit.models.image_encoder import clip_pixel_values
 from vdit.network_loading import load_part
+from vdit.stages.alignment import shared_cells
 from vdit.stages.reconstruction import pictures_of, to_levels
 from vdit.video_writer import VideoWriter
 from vdit.visualize import contact_sheet
@@ -109,9 +110,14 @@ def load_image_tower(source: str) -> Any:
 
 @torch.no_grad()
 def image_features(tower: Any, frames: Tensor) -> Tensor:
-    """Compute the projected features [F, D] of frames [F, 3, H, W] uint8, of unit length."""
+    """Compute features [F, D] of frames [F, 3, H, W] uint8, of unit length.
+
+    They are the mean of the projected cells: the towers of `vdit.stages.towers` compare cells with
+    sentences, and never train the token of the whole image.
+    """
     pixels = clip_pixel_values(frames.cpu(), tower.config.image_size)
-    return torch.nn.functional.normalize(tower(pixel_values=pixels).image_embeds.float(), dim=-1)
+    cells = shared_cells(tower, tower(pixel_values=pixels).last_hidden_state.float())
+    return torch.nn.functional.normalize(cells.mean(dim=(2, 3)), dim=-1)
 
 
 def spread(video: Tensor, count: int) -> Tensor:
