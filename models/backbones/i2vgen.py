@@ -13,7 +13,7 @@ from vdit.models.backbones.clip_images import crop_to_square, normalize_for_clip
 from vdit.models.backbones.latent_unet import PromptedUnetBackbone
 from vdit.models.backbones.latents import Posterior, draw_latents
 from vdit.models.backbones.noise_schedules import DiffusionSchedule
-from vdit.models.backbones.unet3d import collect, convolve_over_time
+from vdit.models.backbones.unet3d import collect
 from vdit.models.backbones.unet_walk import ImageLayers, walk_unet
 
 NullImage = Literal["first_frame", "zeros"]
@@ -239,7 +239,7 @@ class VideoLayers:
 
     def convolve(self, block: Any, index: int, hidden: Tensor) -> Tensor:
         hidden = self.spatial.convolve(block, index, hidden)
-        return convolve_over_time(block.temp_convs[index], hidden, self.num_frames)
+        return block.temp_convs[index](hidden, num_frames=self.num_frames)
 
     def attend(self, block: Any, index: int, hidden: Tensor) -> Tensor:
         hidden = self.spatial.attend(block, index, hidden)
