@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vdit.models.backbones.checkpointing import Run, run_now
 
@@ -96,7 +95,7 @@ class _Pass:
     def convolve(self, block: Any, index: int, hidden: Tensor) -> Tensor:
         hidden = self._convolve_frames(block, index, hidden)
         if self.is_temporal:
-            hidden = convolve_over_time(block.temp_convs[index], hidden, self.num_frames)
+            hidden = block.temp_convs[index](hidden, num_frames=self.num_frames)
         return hidden
 
     def middle(self, block: Any, hidden: Tensor, context: Tensor) -> Tensor:
@@ -107,7 +106,7 @@ class _Pass:
 
     def _middle_entry(self, block: Any, hidden: Tensor) -> Tensor:
         hidden = self._convolve_frames(block, 0, hidden)
-        return convolve_over_time(block.temp_convs[0], hidden, self.num_frames)
+        return block.temp_convs[0](hidden, num_frames=self.num_frames)
 
     def _middle_layer(self, block: Any, index: int, hidden: Tensor, context: Tensor) -> Tensor:
         half = HalfLayer(hidden, self._attend_to_self(block.attentions[index], hidden))
@@ -153,23 +152,6 @@ def attend_to_prompt(attention: Any, hidden: Tensor, tokens: Tensor, context: Te
     tokens = block.attn2(block.norm2(tokens), encoder_hidden_states=context) + tokens
     tokens = block.ff(block.norm3(tokens)) + tokens
     return attention.proj_out(tokens).transpose(1, 2).reshape(hidden.shape) + hidden
-
-
-def convolve_over_time(module: Any, hidden: Tensor, num_frames: int) -> Tensor:
-    """Temporal convolutions of [N, C, h, w], as planar ones over (frame, cell) with 3 x 1 weights.
-
-    The module's own convolutions have three axes; on CPUs these are slower, and torch gives
-    gradients that are not finite for short clips in bfloat16.
-    """
-    clips = hidden.unflatten(0, (-1, num_frames)).transpose(1, 2)
-    planes = clips.flatten(3)
-    for layers in (module.conv1, module.conv2, module.conv3, module.conv4):
-        for layer in layers[:-1]:
-            planes = layer(planes)
-        conv = layers[-1]
-        planes = F.conv2d(planes, conv.weight.squeeze(-1), conv.bias, padding=(1, 0))
-    total = clips + planes.view_as(clips)
-    return total.transpose(1, 2).reshape(hidden.shape)
 
 
 def attend_over_time(attention: Any, hidden: Tensor, num_frames: int) -> Tensor:

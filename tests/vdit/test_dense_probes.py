@@ -83,7 +83,7 @@ def test_of_a_clip_the_features_that_the_head_sees_are_kept(probe, tmp_path, ste
     files = list((tmp_path / "out/features").rglob("*.safetensors"))
     assert len(files) == 8
     with safe_open(files[0], "pt") as file:
-        assert file.get_tensor("vae4").shape == (kept, 32, H // 4, W // 4)
+        assert file.get_tensor("vae4").shape == (kept, 64, H // 4, W // 4)
         spans = json.loads(file.metadata()["facts"])["spans"]
     assert spans == [[t, t + 1] for t in ((1,) if kept == 1 else range(T))]
 

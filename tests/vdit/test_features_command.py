@@ -68,8 +68,8 @@ def test_safetensors_of_a_picture(tmp_path, capsys):
     with safe_open(tmp_path / "f.safetensors", "pt") as held:
         assert held.keys() == ["up2"]
         assert held.get_tensor("up2").dtype == torch.bfloat16
-        assert held.get_tensor("up2").shape == (1, 64, 4, 6)
-    assert "up2: 1 x 64 x 4 x 6 (bfloat16)" in capsys.readouterr().out
+        assert held.get_tensor("up2").shape == (1, 96, 4, 6)
+    assert "up2: 1 x 96 x 4 x 6 (bfloat16)" in capsys.readouterr().out
 
 
 MISTAKES = [

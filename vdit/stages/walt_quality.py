@@ -116,8 +116,8 @@ def image_features(tower: Any, frames: Tensor) -> Tensor:
     sentences, and never train the token of the whole image.
     """
     pixels = clip_pixel_values(frames.cpu(), tower.config.image_size)
-    cells = shared_cells(tower, tower(pixel_values=pixels).last_hidden_state.float())
-    return torch.nn.functional.normalize(cells.mean(dim=(2, 3)), dim=-1)
+    cells = shared_cells(tower, tower(pixel_values=pixels).last_hidden_state)
+    return torch.nn.functional.normalize(cells.float().mean(dim=(2, 3)), dim=-1)
 
 
 def spread(video: Tensor, count: int) -> Tensor:
