@@ -79,6 +79,7 @@ class _Pass:
         return HalfLayer(hidden, self._attend_to_self(block.attentions[index], hidden))
 
     def finish(self, block: Any, index: int, half: HalfLayer, context: Tensor) -> Tensor:
+        """Run the rest of a layer, with the prompt [N, L, D] of every frame."""
         if half.tokens is None:
             return half.hidden
         hidden = in_parts(

@@ -9,13 +9,17 @@ from vdit.models.backbones.unet3d import denoise
 from vdit.stages.alignment import TowerAlignment, shared_cells
 
 
-def test_cells_keep_their_place():
+@pytest.fixture
+def tower():
     torch.manual_seed(0)
     config = CLIPVisionConfig(
         hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
         image_size=12, patch_size=4, projection_dim=5,
     )  # fmt: skip
-    tower = CLIPVisionModelWithProjection(config).eval()
+    return CLIPVisionModelWithProjection(config).eval()
+
+
+def test_cells_keep_their_place(tower):
     tokens = torch.randn(2, 1 + 9, 8)
     changed = tokens.clone()
     changed[1, 1 + 5] += torch.randn(8)  # the sixth cell: second row, third column
@@ -27,13 +31,7 @@ def test_cells_keep_their_place():
     assert differs.sum() == 1
 
 
-def test_cells_are_those_of_the_towers_own_output():
-    torch.manual_seed(0)
-    config = CLIPVisionConfig(
-        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
-        image_size=12, patch_size=4, projection_dim=5,
-    )  # fmt: skip
-    tower = CLIPVisionModelWithProjection(config).eval()
+def test_cells_are_those_of_the_towers_own_output(tower):
     with torch.no_grad():
         output = tower(pixel_values=torch.randn(1, 3, 12, 12))
     tokens = output.last_hidden_state

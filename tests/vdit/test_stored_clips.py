@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from vdit.datasets.synthetic.render import annotate, render_frames
+from vdit.datasets.synthetic.scene import VERSION
 from vdit.stages import stored_clips
 from vdit.stages.clips import ClipConfig, draw_absent
 from vdit.stages.stored_clips import (
@@ -122,5 +123,5 @@ def test_what_is_absent_is_not_there_and_looks_like_it():
 
 def test_the_files_name_the_renderer(folder: Path):
     facts = json.loads((store_folder(folder, "clips") / "config.json").read_text())
-    assert facts["renderer"] == "2"
+    assert facts["renderer"] == VERSION
     assert facts["data"]["recipe"] == "crossed"

@@ -76,7 +76,9 @@ def choose_captions(clip: Annotation | RenderedClip, kinds: Sequence[str] = KIND
         kinds: of the first two, those first that are wanted most.
     """
     chosen: dict[int, Caption] = {}
-    for caption in sorted(single_captions(clip, kinds), key=lambda each: kinds.index(each.kind)):
+    for caption in sorted(
+        single_captions(clip.captions, kinds), key=lambda each: kinds.index(each.kind)
+    ):
         if len(chosen) < 2:
             chosen.setdefault(caption.objects[0], caption)
     names = [(spec.category, spec.color) for spec in clip.scene.objects]

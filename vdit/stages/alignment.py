@@ -23,8 +23,8 @@ class TowerAlignment(nn.Module):
     Shape:
         maps [N, C, h, w], cells [N, cell_dim, side, side] -> scalar.
 
-    Reference: Yu et al., Representation Alignment for Generation, ICLR 2025, Eq. 8; several blocks
-    and linear projections here, one block and an MLP there.
+    Reference: Yu et al., Representation Alignment for Generation, ICLR 2025; several blocks and
+    linear projections here, one block and an MLP there.
     """
 
     def __init__(self, channels: Mapping[str, int], cell_dim: int) -> None:
@@ -34,6 +34,7 @@ class TowerAlignment(nn.Module):
         )
 
     def forward(self, maps: Mapping[str, Tensor], cells: Tensor) -> Tensor:
+        """Compare maps of every block with cells pooled to their size; 0 = aligned, 2 = opposed."""
         std, mean = torch.std_mean(cells, dim=(0, 2, 3), keepdim=True)
         wanted = (cells - mean) / (std + 1e-6)
         losses = []

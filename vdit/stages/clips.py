@@ -65,10 +65,6 @@ class Shown(Protocol):
     def boxes_xyxy(self) -> np.ndarray:
         """Boxes around them, [N, T, 4] float32 in pixels."""
 
-    @property
-    def captions(self) -> tuple[Caption, ...]:
-        """Sentences about the clip."""
-
 
 @dataclass
 class ClipExample:
@@ -108,18 +104,38 @@ class TrainingClips(Dataset[ClipExample]):
             scene = make_scene(config.recipe, seed, config.rendered, config.height, config.width)
             clip = annotate(scene, config.per_kind)
             frames = choose_frames(rng, config.rendered, config.frames)
-            single = single_captions(clip, config.kinds)
+            single = single_captions(clip.captions, config.kinds)
             chosen = choose_captions(rng, clip, single, frames, config.captions)
             if chosen:
                 break
         names = [(spec.category, spec.color) for spec in scene.objects]
         chosen += draw_absent(rng, names, config.absent)
-        return ClipExample(
-            video=torch.from_numpy(render_frames(scene, frames.tolist())).permute(0, 3, 1, 2),
-            description=describe(clip),
-            captions=[caption.text for caption in chosen],
-            targets=[target_of(clip, caption, frames) for caption in chosen],
-        )
+        pixels = render_frames(scene, frames.tolist())
+        return example_of(clip, frames, pixels, describe(clip), chosen)
+
+
+def example_of(
+    clip: Shown,
+    frames: np.ndarray,
+    pixels: np.ndarray,
+    description: str,
+    chosen: Sequence[Caption],
+) -> ClipExample:
+    """Put an example together.
+
+    Args:
+        clip: whose truth is taken.
+        frames: [T] positions in it.
+        pixels: [T, H, W, 3] uint8 of these frames.
+        description: of the clip.
+        chosen: sentences.
+    """
+    return ClipExample(
+        video=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+        description=description,
+        captions=[caption.text for caption in chosen],
+        targets=[target_of(clip, caption, frames) for caption in chosen],
+    )
 
 
 def choose_frames(rng: np.random.Generator, rendered: int, count: int) -> np.ndarray:
@@ -130,9 +146,9 @@ def choose_frames(rng: np.random.Generator, rendered: int, count: int) -> np.nda
     return start + step * np.arange(count)
 
 
-def single_captions(clip: Shown, kinds: Collection[str]) -> list[Caption]:
+def single_captions(captions: Sequence[Caption], kinds: Collection[str]) -> list[Caption]:
     """List the sentences of some kinds that name one object."""
-    return [each for each in clip.captions if each.kind in kinds and len(each.objects) == 1]
+    return [each for each in captions if each.kind in kinds and len(each.objects) == 1]
 
 
 def draw_absent(

@@ -93,6 +93,7 @@ class DiffusionStage(Stage):
         self.collate = collate_encoded
 
     def losses(self, batch: list[EncodedClip]) -> dict[str, Tensor]:
+        """Take the clips, their frames or pictures, each with a prompt; see `noise_losses`."""
         if torch.rand(()) < self.config.images:
             if self.pictures is not None and torch.rand(()) < self.config.single:
                 count = sum(len(clip.mean) for clip in batch)

@@ -107,7 +107,7 @@ def digest(clips: list[RenderedClip]) -> str:
 def case_of(clip: RenderedClip, kinds: Collection[str]) -> ClipCase:
     """Take one sentence about each object, as good as drawn but always the same."""
     chosen: dict[int, Caption] = {}
-    single = single_captions(clip, kinds)
+    single = single_captions(clip.captions, kinds)
     for caption in sorted(single, key=lambda each: hashlib.sha256(each.text.encode()).digest()):
         chosen.setdefault(caption.objects[0], caption)
     ordered = sorted(chosen.items())

@@ -30,8 +30,8 @@ from vdit.stages.clips import (
     choose_frames,
     describe,
     draw_absent,
+    example_of,
     single_captions,
-    target_of,
 )
 
 CONFIG = "config.json"
@@ -205,6 +205,7 @@ class ClipStore:
         facts = json.loads((folder / CONFIG).read_text())
         self.count: int = facts["count"]
         self.shard: int = facts["shard"]
+        self.num_frames: int = facts["data"]["frames"]
         self.paths = [
             folder / f"{shard:05d}.safetensors" for shard in range(-(-self.count // self.shard))
         ]
@@ -228,18 +229,27 @@ class ClipStore:
         shard, place = divmod(index, self.shard)
         if shard not in self._open:
             self._open[shard] = safe_open(self.paths[shard], "numpy")
-            self._said[shard] = json.loads(self.paths[shard].with_suffix(".json").read_text())
-        pixels, said = self._open[shard], self._said[shard][place]
+        pixels = self._open[shard]
+        description, captions = self.said(index)
         return StoredClip(
             frames=pixels.get_slice("frames")[place],
             instances=pixels.get_slice("instances")[place],
-            description=said["description"],
-            names=tuple((category, color) for category, color in said["names"]),
-            captions=tuple(
-                Caption(**{**caption, "objects": tuple(caption["objects"])})
-                for caption in said["captions"]
-            ),
+            description=description,
+            names=tuple((name, color) for name, color in self._said[shard][place]["names"]),
+            captions=captions,
         )
+
+    def said(self, index: int) -> tuple[str, tuple[Caption, ...]]:
+        """Give the description and the captions of a clip without reading its pixels."""
+        shard, place = divmod(index, self.shard)
+        if shard not in self._said:
+            self._said[shard] = json.loads(self.paths[shard].with_suffix(".json").read_text())
+        said = self._said[shard][place]
+        captions = (
+            Caption(**{**caption, "objects": tuple(caption["objects"])})
+            for caption in said["captions"]
+        )
+        return said["description"], tuple(captions)
 
 
 class StoredClips(Dataset[ClipExample]):
@@ -262,17 +272,12 @@ class StoredClips(Dataset[ClipExample]):
         while True:  # a few clips have no sentence about one object that these frames show
             clip = self.store[int(rng.integers(len(self.store)))]
             frames = choose_frames(rng, len(clip.frames), config.frames)
-            single = single_captions(clip, config.kinds)
+            single = single_captions(clip.captions, config.kinds)
             chosen = choose_captions(rng, clip, single, frames, config.captions)
             if chosen or not config.captions:
                 break
         chosen += draw_absent(rng, clip.names, config.absent)
-        return ClipExample(
-            video=torch.from_numpy(clip.frames[frames]).permute(0, 3, 1, 2),
-            description=clip.description,
-            captions=[caption.text for caption in chosen],
-            targets=[target_of(clip, caption, frames) for caption in chosen],
-        )
+        return example_of(clip, frames, clip.frames[frames], clip.description, chosen)
 
 
 def open_clips(config: ClipConfig, folder: Path, seed: int) -> Dataset[ClipExample]:

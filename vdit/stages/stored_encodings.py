@@ -172,18 +172,17 @@ class StoredEncodings(Dataset[EncodedClip]):
     def __getitem__(self, index: int) -> EncodedClip:
         rng = np.random.default_rng((self.seed, index, 17))
         place = int(rng.integers(len(self.store)))
-        length = self.store[place].frames.shape[0]
-        return self.take(place, choose_frames(rng, length, self.config.frames))
+        return self.take(place, choose_frames(rng, self.store.num_frames, self.config.frames))
 
     def take(self, place: int, frames: Sequence[int] | np.ndarray = (0,)) -> EncodedClip:
         """Give some frames of a stored clip."""
         shard, row = divmod(place, self.store.shard)
         if shard not in self._open:
             self._open[shard] = safe_open(_beside(self.store.paths[shard]), "pt")
-        clip = self.store[place]
         arrays, index = self._open[shard], torch.as_tensor(frames)
         mean, std, tokens = (
             arrays.get_slice(name)[row][index].float() for name in ("mean", "std", "tokens")
         )
-        single = single_captions(clip, self.config.kinds)
-        return EncodedClip(mean, std, tokens, clip.description, [each.text for each in single])
+        description, captions = self.store.said(place)
+        single = single_captions(captions, self.config.kinds)
+        return EncodedClip(mean, std, tokens, description, [each.text for each in single])

@@ -138,10 +138,12 @@ class TowersStage(Stage):
         self.modules = nn.ModuleList([self.image, self.text, self.projection])
         self.modules.register_parameter("scale", self.scale)
         self.modules.register_parameter("bias", self.bias)
-        self.data = NamedFrames([ClipStore(store_folder(folder, name)) for name in config.sets], 4)
+        self.stores = [ClipStore(store_folder(folder, name)) for name in config.sets]
+        self.data = NamedFrames(self.stores, seed=4)
         self.collate = _collate
 
     def losses(self, batch: list[NamedFrame]) -> dict[str, Tensor]:
+        """Ask every frame for every sentence of the batch; shares of right answers beside it."""
         sentences = list(dict.fromkeys(text for example in batch for text in example.sentences))
         logits = self._logits(torch.stack([example.frame for example in batch]), sentences)
         named = [[fits(text, example.names) for text in sentences] for example in batch]
@@ -153,7 +155,7 @@ class TowersStage(Stage):
 
     def draw_samples(self, folder: Path) -> None:
         """Ask for every color and category in pictures of one object; write the answers."""
-        frames = NamedFrames(self.data.stores[:1], seed=5)  # type: ignore[attr-defined]
+        frames = NamedFrames(self.stores[:1], seed=5)
         batch = [frames[i] for i in range(NUM_SAMPLES)]
         names = [(category, color) for category in SIMPLE_HEIGHTS for color in SIMPLE_COLORS]
         sentences = [f"a {color} {category}" for category, color in names]

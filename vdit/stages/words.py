@@ -52,6 +52,7 @@ class WordsStage(Stage):
         self.collate = collate_examples
 
     def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
+        """Hide tokens of all sentences and guess them; "accuracy" is that of the guesses."""
         sentences = [text for example in batch for text in (*example.captions, example.description)]
         tokens = self.tokenizer(sentences, padding="longest", return_tensors="pt")
         ids, mask = tokens.input_ids, tokens.attention_mask
