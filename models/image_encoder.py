@@ -91,3 +91,19 @@ class ClipImageEncoder(nn.Module):
         pixel_values = clip_pixel_values(frames, self.image_size)
         dtype = self.model.dtype
         return self.model.vision_model(pixel_values=pixel_values.to(dtype)).last_hidden_state
+
+
+def shared_cells(image_encoder: Any, tokens: Tensor) -> Tensor:
+    """Bring the cells of a CLIP image tower to the space of the sentences, at unit length.
+
+    Args:
+        image_encoder: transformers CLIPVisionModelWithProjection of square images.
+        tokens: [N, 1 + S, C] its last hidden states.
+
+    Returns:
+        [N, D, side, side].
+    """
+    normed = image_encoder.vision_model.post_layernorm(tokens[:, 1:])
+    cells = nn.functional.normalize(image_encoder.visual_projection(normed), dim=-1)
+    side = round(cells.shape[1] ** 0.5)
+    return cells.transpose(1, 2).unflatten(2, (side, side))

@@ -1,43 +1,11 @@
-"""Alignment of maps with an image tower's tokens, and the denoiser that gives the maps."""
+"""Alignment of maps with cells, and the denoiser that gives the maps."""
 
 import pytest
 import torch
 from diffusers import UNet3DConditionModel
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from vdit.models.backbones.unet3d import denoise
-from vdit.stages.alignment import TowerAlignment, shared_cells
-
-
-@pytest.fixture
-def tower():
-    torch.manual_seed(0)
-    config = CLIPVisionConfig(
-        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
-        image_size=12, patch_size=4, projection_dim=5,
-    )  # fmt: skip
-    return CLIPVisionModelWithProjection(config).eval()
-
-
-def test_cells_keep_their_place(tower):
-    tokens = torch.randn(2, 1 + 9, 8)
-    changed = tokens.clone()
-    changed[1, 1 + 5] += torch.randn(8)  # the sixth cell: second row, third column
-    before, after = shared_cells(tower, tokens), shared_cells(tower, changed)
-    assert before.shape == (2, 5, 3, 3)
-    torch.testing.assert_close(before.norm(dim=1), torch.ones(2, 3, 3))
-    differs = (before != after).any(dim=1)
-    assert differs[1, 1, 2]
-    assert differs.sum() == 1
-
-
-def test_cells_are_those_of_the_towers_own_output(tower):
-    with torch.no_grad():
-        output = tower(pixel_values=torch.randn(1, 3, 12, 12))
-    tokens = output.last_hidden_state
-    first = torch.cat([tokens[:, :1], tokens[:, :1].expand(-1, 9, -1)], dim=1)
-    whole = torch.nn.functional.normalize(output.image_embeds, dim=-1)
-    torch.testing.assert_close(shared_cells(tower, first)[:, :, 0, 0], whole)
+from vdit.stages.alignment import CellAlignment
 
 
 def test_maps_that_hold_the_cells_can_be_aligned():
@@ -48,7 +16,7 @@ def test_maps_that_hold_the_cells_can_be_aligned():
         "fine": torch.nn.functional.conv2d(cells, turn),
         "coarse": torch.nn.functional.adaptive_avg_pool2d(cells, 3) + 7,
     }
-    aligned = TowerAlignment({"fine": 8, "coarse": 8}, 8)
+    aligned = CellAlignment({"fine": 8, "coarse": 8}, 8)
     optimizer = torch.optim.Adam(aligned.parameters(), 1e-2)
     assert aligned(maps, cells) > 0.8
     for _ in range(800):

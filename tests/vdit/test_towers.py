@@ -1,12 +1,20 @@
-"""Which sentences a frame shows, and towers that learn it."""
+"""Which sentences a frame shows, and networks that learn it."""
 
 import numpy as np
 import pytest
 import torch
 
 from vdit.cli import main
+from vdit.stages.cell_network import CellNetwork, load_cell_network, save_cell_network
 from vdit.stages.stored_clips import ClipStore, store_folder
-from vdit.stages.towers import NamedFrames, TowersConfig, TowersStage, fits, words_of
+from vdit.stages.towers import (
+    NamedFrames,
+    TowersConfig,
+    TowersStage,
+    balanced_weights,
+    fits,
+    words_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,16 +71,61 @@ def test_towers_learn_pictures_by_heart(folder):
     stage = TowersStage(TowersConfig(sets=["pictures"]), folder)
     batch = [stage.data[i] for i in range(12)]
     optimizer = torch.optim.AdamW(stage.modules.parameters(), 2e-3)
-    for _ in range(120):
+    first = stage.losses(batch)
+    for _ in range(150):
         optimizer.zero_grad()
         losses = stage.losses(batch)
         losses["loss"].backward()
         optimizer.step()
     assert losses["recall"] > 0.95
     assert losses["refusal"] > 0.95
+    assert losses["learned"] < 0.2 * first["learned"], "the teacher learns too"
+    assert losses["distance"] < 0.2 * first["distance"], "and the tower from it"
     with torch.no_grad():
         turned = [
             type(each)(each.frame, other.names, each.sentences)
             for each, other in zip(batch, np.roll(np.array(batch, dtype=object), 5), strict=True)
         ]
         assert stage.losses(turned)["loss"] > 3 * losses["loss"], "frames do not matter"
+
+
+def test_true_and_false_sentences_weigh_alike_and_as_often_as_drawn():
+    named = torch.tensor([[True, False, False], [False, False, True]])
+    weights = balanced_weights(named, torch.tensor([1.0, 4.0, 3.0]))
+    torch.testing.assert_close(weights[named].sum(), weights[~named].sum())
+    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
+    torch.testing.assert_close(weights[1, 2] / weights[0, 0], torch.tensor(3.0))
+    torch.testing.assert_close(weights[0, 1] / weights[1, 0], torch.tensor(4.0))
+
+
+def test_questions_with_one_answer_keep_their_weight():
+    weights = balanced_weights(torch.zeros(2, 3, dtype=torch.bool), torch.ones(3))
+    assert weights.isfinite().all()
+    assert (weights > 0).all()
+
+
+def test_cells_see_their_neighborhood_and_no_more():
+    torch.manual_seed(0)
+    network = CellNetwork(dim=5, width=16, blocks=1).eval()
+    frames = torch.randint(0, 256, (1, 3, 96, 80), dtype=torch.uint8)
+    changed = frames.clone()
+    changed[..., 40:48, 24:32] = 255 - changed[..., 40:48, 24:32]
+    # norms of groups look at the whole frame; without them only convolutions are left
+    for name, module in network.named_modules():
+        for child, norm in module.named_children():
+            if isinstance(norm, torch.nn.GroupNorm):
+                setattr(network.get_submodule(name), child, torch.nn.Identity())
+    before, after = network(frames), network(changed)
+    assert before.shape == (1, 5, 12, 10)
+    rows, columns = torch.nonzero((before != after).any(dim=1)[0], as_tuple=True)
+    assert (int(rows.min()), int(rows.max())) == (2, 8)
+    assert (int(columns.min()), int(columns.max())) == (0, 6)
+
+
+def test_a_cell_network_is_kept(tmp_path):
+    with pytest.raises(ValueError, match="train the stage `towers` first"):
+        load_cell_network(tmp_path)
+    network = CellNetwork(dim=5)
+    save_cell_network(network, tmp_path)
+    frames = torch.randint(0, 256, (1, 3, 24, 16), dtype=torch.uint8)
+    assert torch.equal(load_cell_network(tmp_path)(frames), network(frames))

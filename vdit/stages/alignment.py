@@ -1,20 +1,19 @@
-"""Ask the blocks of a denoiser for what an image tower sees in the clean frames."""
+"""Ask the blocks of a denoiser for what another network sees in the clean frames."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class TowerAlignment(nn.Module):
-    """Mean of 1 - cosine between projected maps and the tower's cells, over cells and blocks.
+class CellAlignment(nn.Module):
+    """Mean of 1 - cosine between projected maps and cells, over cells and blocks.
 
-    Cells are those of the space that image and text share, standardized over the batch: what all
-    cells have in common teaches nothing. Projections are linear, as VD-IT's adapters are.
+    Cells are standardized over the batch: what all have in common teaches nothing. Projections are
+    linear, as VD-IT's adapters are.
 
     Args:
         channels: block -> channels of its map.
@@ -43,20 +42,3 @@ class TowerAlignment(nn.Module):
             target = F.adaptive_avg_pool2d(wanted, found.shape[-2:])
             losses.append(1 - F.cosine_similarity(found, target, dim=1).mean())
         return torch.stack(losses).mean()
-
-
-@torch.no_grad()
-def shared_cells(image_encoder: Any, tokens: Tensor) -> Tensor:
-    """Bring the cells of a CLIP image tower to the space of the sentences, at unit length.
-
-    Args:
-        image_encoder: transformers CLIPVisionModelWithProjection of square images.
-        tokens: [N, 1 + S, C] its last hidden states.
-
-    Returns:
-        [N, D, side, side].
-    """
-    normed = image_encoder.vision_model.post_layernorm(tokens[:, 1:])
-    cells = F.normalize(image_encoder.visual_projection(normed), dim=-1)
-    side = round(cells.shape[1] ** 0.5)
-    return cells.transpose(1, 2).unflatten(2, (side, side))

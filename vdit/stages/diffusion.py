@@ -16,7 +16,7 @@ from vdit.evaluation.denoising import denoising_target
 from vdit.models.backbones.unet3d import denoise
 from vdit.models.backbones.unet_walk import unet_blocks
 from vdit.network_loading import Networks
-from vdit.stages.alignment import TowerAlignment, shared_cells
+from vdit.stages.alignment import CellAlignment
 from vdit.stages.clips import ClipConfig, TrainingClips, videos_of
 from vdit.stages.parts import fresh_networks, load_parts, save_part
 from vdit.stages.stored_encodings import EncodedClip, StoredEncodings, collate_encoded, frames_of
@@ -39,7 +39,7 @@ class DiffusionConfig:
         single: share of these steps that take frames of `pictures`.
         low: share of clips at one of the lowest levels, where features are read.
         first_level: the level above these.
-        alignment: weight of the image tower's cells as targets of the blocks in `aligned`.
+        alignment: weight of the stored cells as targets of the blocks in `aligned`.
         aligned: blocks.
     """
 
@@ -61,23 +61,18 @@ class DiffusionStage(Stage):
 
     Args:
         config: of the stage.
-        folder: the model folder, with VAE, text tower and image tower.
+        folder: the model folder, with VAE and text tower.
 
     Raises:
-        ValueError: frames are not square, or there are no stored encodings of them.
+        ValueError: there are no stored encodings of the clips, or they are of other networks.
 
     Reference: Wang et al., ModelScope Text-to-Video Technical Report, 2023.
     """
 
     def __init__(self, config: DiffusionConfig, folder: Path) -> None:
-        if config.data.height != config.data.width:
-            raise ValueError(
-                f"expected square frames, as the image tower sees, got data.height="
-                f"{config.data.height} and data.width={config.data.width}; set one to the other"
-            )
         self.config = config
         self.folder = folder
-        self.frozen = load_parts(folder, ["vae", "text_encoder", "tokenizer", "image_encoder"])
+        self.frozen = load_parts(folder, ["vae", "text_encoder", "tokenizer"])
         fresh = fresh_networks(folder, config.run.seed)
         self.unet: Any = fresh["unet"]
         self.schedule: Any = fresh["scheduler"]
@@ -85,9 +80,9 @@ class DiffusionStage(Stage):
         alone = replace(config.data, stored=config.pictures, frames=1)
         self.pictures = StoredEncodings(alone, folder, seed=8) if config.pictures else None
         blocks = unet_blocks(self.unet.config.block_out_channels, 8)
-        self.alignment = TowerAlignment(
+        self.alignment = CellAlignment(
             {block: blocks[block].channels for block in config.aligned},
-            self.frozen["image_encoder"].config.projection_dim,
+            self.data.take(0).cells.shape[1],
         )
         self.modules = nn.ModuleList([self.unet, self.alignment])
         self.collate = collate_encoded
@@ -104,8 +99,7 @@ class DiffusionStage(Stage):
         texts = [self._draw_text(clip) for clip in batch]
         latents = torch.stack([clip.mean + clip.std * torch.randn_like(clip.std) for clip in batch])
         latents = latents * self.frozen["vae"].config.scaling_factor
-        tokens = torch.cat([clip.tokens for clip in batch])
-        cells = shared_cells(self.frozen["image_encoder"], tokens)
+        cells = torch.cat([clip.cells for clip in batch])
         return self.noise_losses(latents, self._prompt(texts), cells)
 
     def _draw_text(self, clip: EncodedClip) -> str:
@@ -122,7 +116,7 @@ class DiffusionStage(Stage):
         Args:
             latents: [B, T, 4, h, w], scaled.
             prompt: [B, L, C].
-            cells: [B * T, D, side, side] of the image tower, of the clean frames.
+            cells: [B * T, D, rows, columns] of the clean frames.
         """
         levels = torch.randint(0, self.schedule.config.num_train_timesteps, (len(latents),))
         low = torch.rand(len(latents)) < self.config.low

@@ -1,4 +1,4 @@
-"""What VAE and image tower make of stored clips, computed once for all steps of the UNet."""
+"""Latents and cells of stored clips, computed once for all steps of the UNet."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from vdit.atomic import replace_when_complete
 from vdit.fingerprint import fingerprint
-from vdit.models.image_encoder import clip_pixel_values
+from vdit.stages.cell_network import load_cell_network
 from vdit.stages.clips import ClipConfig, choose_frames, single_captions
 from vdit.stages.parts import load_parts
 from vdit.stages.stored_clips import ClipStore, store_folder
@@ -46,14 +46,14 @@ class EncodedClip:
     Attributes:
         mean: [T, 4, h, w] of the posterior of its latents, unscaled.
         std: [T, 4, h, w].
-        tokens: [T, S, C] of the image tower, the first one for the whole frame.
+        cells: [T, D, rows, columns] of `vdit.stages.cell_network`, of unit length.
         description: everything in the clip in one line.
         captions: sentences about single objects of it.
     """
 
     mean: Tensor
     std: Tensor
-    tokens: Tensor
+    cells: Tensor
     description: str
     captions: list[str]
 
@@ -66,7 +66,7 @@ def frames_of(clip: EncodedClip) -> list[EncodedClip]:
     """Take every frame for a clip of its own."""
     return [
         replace(
-            clip, mean=clip.mean[t : t + 1], std=clip.std[t : t + 1], tokens=clip.tokens[t : t + 1]
+            clip, mean=clip.mean[t : t + 1], std=clip.std[t : t + 1], cells=clip.cells[t : t + 1]
         )
         for t in range(len(clip.mean))
     ]
@@ -104,20 +104,17 @@ class _Shards(Dataset[int]):
 
     @torch.no_grad()
     def __getitem__(self, shard: int) -> int:
-        parts = load_parts(self.folder, ["vae", "image_encoder"])
+        vae, network = load_parts(self.folder, ["vae"])["vae"], load_cell_network(self.folder)
         first = shard * self.store.shard
         clips = [self.store[i].frames for i in range(first, self.store.end_of(shard))]
         frames = torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3)
-        means, stds, tokens = [], [], []
+        means, stds, cells = [], [], []
         for some in frames.flatten(0, 1).split(FRAMES_AT_ONCE):
-            pixels = some.float() / 255
-            posterior = parts["vae"].encode(2 * pixels - 1).latent_dist
+            posterior = vae.encode(some.float() / 127.5 - 1).latent_dist
             means.append(posterior.mean.half())
             stds.append(posterior.std.half())
-            size = parts["image_encoder"].config.image_size
-            seen = parts["image_encoder"](pixel_values=clip_pixel_values(some, size))
-            tokens.append(seen.last_hidden_state.half())
-        tensors = {"mean": torch.cat(means), "std": torch.cat(stds), "tokens": torch.cat(tokens)}
+            cells.append(nn.functional.normalize(network(some), dim=1).half())
+        tensors = {"mean": torch.cat(means), "std": torch.cat(stds), "cells": torch.cat(cells)}
         shaped = {
             name: x.contiguous().unflatten(0, frames.shape[:2]) for name, x in tensors.items()
         }
@@ -137,10 +134,10 @@ def _facts(target: Path) -> Any:
 
 def _fingerprint(folder: Path) -> str:
     """Name the weights that encodings depend on."""
-    parts = load_parts(folder, ["vae", "image_encoder"])
+    networks = {**load_parts(folder, ["vae"]), "cells": load_cell_network(folder)}
     return fingerprint(
         (f"{part}.{name}", value)
-        for part, network in parts.items()
+        for part, network in networks.items()
         for name, value in network.state_dict().items()
     )
 
@@ -180,9 +177,9 @@ class StoredEncodings(Dataset[EncodedClip]):
         if shard not in self._open:
             self._open[shard] = safe_open(_beside(self.store.paths[shard]), "pt")
         arrays, index = self._open[shard], torch.as_tensor(frames)
-        mean, std, tokens = (
-            arrays.get_slice(name)[row][index].float() for name in ("mean", "std", "tokens")
+        mean, std, cells = (
+            arrays.get_slice(name)[row][index].float() for name in ("mean", "std", "cells")
         )
         description, captions = self.store.said(place)
         single = single_captions(captions, self.config.kinds)
-        return EncodedClip(mean, std, tokens, description, [each.text for each in single])
+        return EncodedClip(mean, std, cells, description, [each.text for each in single])

@@ -1,12 +1,14 @@
 """Stage 4: an image and a text tower that agree on what a frame shows, as CLIP's do.
 
 Every cell of a frame is compared with every sentence, so that the tokens of the image tower, which
-VD-IT's prompt looks at, say what is where.
+VD-IT's prompt looks at, say what is where. A convolutional network learns this first and teaches
+the image tower, and later the UNet, cell by cell; it is not part of the model.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,8 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from vdit.datasets.synthetic.recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS
-from vdit.models.image_encoder import clip_pixel_values
+from vdit.models.image_encoder import clip_pixel_values, shared_cells
+from vdit.stages.cell_network import CellNetwork, save_cell_network
 from vdit.stages.parts import fresh_networks, save_part
 from vdit.stages.stored_clips import ClipStore, StoredClip, store_folder
 from vdit.training.engine import RunConfig, Stage
@@ -29,6 +32,8 @@ FEWEST_PIXELS = 30
 """Of an object that is expected to be recognized."""
 SHARPNESS = 20.0
 """Of the softmax over cells; a cosine of 1 against 0.9 weighs 7 times as much."""
+SHARES = (0.5, 0.25, 0.25)
+"""Of sentences about a category, about a color, and about both: categories are learned last."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +90,15 @@ class NamedFrames(Dataset[NamedFrame]):
 
 
 def _sentence_about(clip: StoredClip, index: int, rng: np.random.Generator) -> str:
-    """Take one that names an object by color and category, or say it plainly."""
+    """Say its category or its color, or take a sentence that names it by both."""
     category, color = clip.names[index]
     known = [
         caption.text
         for caption in clip.captions
         if caption.objects == (index,) and caption.meaning == "name"
     ]
-    plain = [f"a {color} {category}", f"a {category}"]
-    return str(rng.choice([*known, *plain]))
+    either = f"a {category}", f"a {color} thing", str(rng.choice([*known, f"a {color} {category}"]))
+    return either[rng.choice(3, p=SHARES)]
 
 
 def words_of(sentence: str) -> tuple[str | None, str | None]:
@@ -116,6 +121,9 @@ def fits(sentence: str, names: Sequence[tuple[str, str]]) -> bool:
 class TowersStage(Stage):
     """Whether a sentence names something in a frame, by its most similar cells.
 
+    The convolutional network and the image tower are asked the same sentences; cells of the tower
+    are drawn to those of the network besides.
+
     Args:
         config: of the stage.
         folder: the model folder.
@@ -135,7 +143,8 @@ class TowersStage(Stage):
         self.projection = nn.Linear(width, self.image.config.projection_dim, bias=False)
         self.scale = nn.Parameter(torch.tensor(2.5))
         self.bias = nn.Parameter(torch.tensor(-4.0))
-        self.modules = nn.ModuleList([self.image, self.text, self.projection])
+        self.teacher = CellNetwork(self.image.config.projection_dim)
+        self.modules = nn.ModuleList([self.image, self.text, self.projection, self.teacher])
         self.modules.register_parameter("scale", self.scale)
         self.modules.register_parameter("bias", self.bias)
         self.stores = [ClipStore(store_folder(folder, name)) for name in config.sets]
@@ -143,15 +152,31 @@ class TowersStage(Stage):
         self.collate = _collate
 
     def losses(self, batch: list[NamedFrame]) -> dict[str, Tensor]:
-        """Ask every frame for every sentence of the batch; shares of right answers beside it."""
-        sentences = list(dict.fromkeys(text for example in batch for text in example.sentences))
-        logits = self._logits(torch.stack([example.frame for example in batch]), sentences)
-        named = [[fits(text, example.names) for text in sentences] for example in batch]
-        target = torch.tensor(named)
-        weights = torch.where(target, (~target).sum() / target.sum(), 1.0)
-        loss = F.binary_cross_entropy_with_logits(logits, target.float(), weights) / 2
-        recall, refusal = (logits[target] > 0).float().mean(), (logits[~target] < 0).float().mean()
-        return {"loss": loss, "recall": recall, "refusal": refusal}
+        """Ask every frame for every sentence of the batch.
+
+        A sentence weighs as often as it was drawn. "recall" and "refusal" are the shares of right
+        answers of the image tower, "distance" is that of its cells from the teacher's.
+        """
+        drawn = Counter(text for example in batch for text in example.sentences)
+        named = torch.tensor([[fits(text, example.names) for text in drawn] for example in batch])
+        weights = balanced_weights(named, torch.tensor([float(times) for times in drawn.values()]))
+        frames = torch.stack([example.frame for example in batch])
+        states = self._states(list(drawn))
+        cells, taught = self._cells(frames), self._taught_cells(frames)
+        logits, first = self._logits(cells, states), self._logits(taught, states)
+        asked, learned = (
+            F.binary_cross_entropy_with_logits(each, named.float(), weights)
+            for each in (logits, first)
+        )
+        distance = 1 - (cells * taught.detach()).sum(dim=-1).mean()
+        return {
+            "loss": asked + learned + distance,
+            "asked": asked,
+            "learned": learned,
+            "distance": distance,
+            "recall": (logits[named] > 0).float().mean(),
+            "refusal": (logits[~named] < 0).float().mean(),
+        }
 
     def draw_samples(self, folder: Path) -> None:
         """Ask for every color and category in pictures of one object; write the answers."""
@@ -159,7 +184,8 @@ class TowersStage(Stage):
         batch = [frames[i] for i in range(NUM_SAMPLES)]
         names = [(category, color) for category in SIMPLE_HEIGHTS for color in SIMPLE_COLORS]
         sentences = [f"a {color} {category}" for category, color in names]
-        logits = self._logits(torch.stack([example.frame for example in batch]), sentences)
+        cells = self._cells(torch.stack([example.frame for example in batch]))
+        logits = self._logits(cells, self._states(sentences))
         found = [names[best] for best in logits.argmax(dim=1).tolist()]
         answers = [
             (example.names[0], best)
@@ -176,20 +202,50 @@ class TowersStage(Stage):
     def export(self) -> None:
         save_part(self.image, self.folder, "image_encoder")
         save_part(self.text, self.folder, "text_encoder")
+        save_cell_network(self.teacher, self.folder)
 
-    def _logits(self, frames: Tensor, sentences: list[str]) -> Tensor:
-        """How much each of B frames shows each of N sentences: [B, N]."""
+    def _cells(self, frames: Tensor) -> Tensor:
+        """Cells of the image tower, of unit length: [B, S, D]."""
         pixels = clip_pixel_values(frames, self.image.config.image_size)
-        tower = self.image.vision_model
-        cells = tower(pixel_values=pixels).last_hidden_state[:, 1:]
-        cells = F.normalize(self.image.visual_projection(tower.post_layernorm(cells)), dim=-1)
+        tokens = self.image.vision_model(pixel_values=pixels).last_hidden_state
+        return shared_cells(self.image, tokens).flatten(2).transpose(1, 2)
+
+    def _taught_cells(self, frames: Tensor) -> Tensor:
+        """Cells of the teacher, pooled to as many as the tower has: [B, S, D]."""
+        side = self.image.config.image_size // self.image.config.patch_size
+        cells = F.adaptive_avg_pool2d(self.teacher(frames), side)
+        return F.normalize(cells.flatten(2).transpose(1, 2), dim=-1)
+
+    def _states(self, sentences: list[str]) -> Tensor:
+        """Sentences as the text tower sees them, of unit length: [N, D]."""
         tokens = self.tokenizer(
             sentences, padding="max_length", truncation=True, return_tensors="pt"
         )
-        states = self.projection(self.text(input_ids=tokens.input_ids).pooler_output)
-        cosines = cells @ F.normalize(states, dim=-1).T
+        pooled = self.text(input_ids=tokens.input_ids).pooler_output
+        return F.normalize(self.projection(pooled), dim=-1)
+
+    def _logits(self, cells: Tensor, states: Tensor) -> Tensor:
+        """How much each of B frames shows each of N sentences: [B, N]."""
+        cosines = cells @ states.T
         found = (torch.softmax(SHARPNESS * cosines, dim=1) * cosines).sum(dim=1)
         return self.scale.exp().clamp(max=100) * found + self.bias
+
+
+def balanced_weights(named: Tensor, weights: Tensor) -> Tensor:
+    """Weigh questions so that those with a true answer weigh as much as all others together.
+
+    Args:
+        named: [B, N], whether a sentence is true of a frame.
+        weights: [N] of the sentences.
+
+    Returns:
+        [B, N], 1 in the mean where there are both answers.
+    """
+    parts = torch.zeros(named.shape)
+    for answer in (named, ~named):
+        share = weights * answer
+        parts += share / share.sum().clamp(min=1e-6)
+    return parts * named.numel() / 2
 
 
 def _collate(batch: list[NamedFrame]) -> list[NamedFrame]:

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from vdit.metrics.frechet import frechet_distance
 from vdit.model_spec import BUNDLED, local_parts
-from vdit.models.image_encoder import clip_pixel_values
+from vdit.models.image_encoder import clip_pixel_values, shared_cells
 from vdit.network_loading import load_part
-from vdit.stages.alignment import shared_cells
 from vdit.stages.reconstruction import pictures_of, to_levels
 from vdit.video_writer import VideoWriter
 from vdit.visualize import contact_sheet
