@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vdit.atomic import replace_when_complete
 from vdit.build import quiet_libraries
+from vdit.commands.demo import NO_TARGET_THRESHOLD
 from vdit.evaluation.referring_clips import score_clips
 from vdit.segmenter import ReferringSegmenter
 from vdit.stages.heldout import KINDS, fix_split, load_cases
@@ -35,7 +36,8 @@ def main() -> None:
         return
     quiet_libraries()
     cases = load_cases(options.split)[: options.limit]
-    report = score_clips(ReferringSegmenter.from_pretrained(options.model), cases)
+    segmenter = ReferringSegmenter.from_pretrained(options.model)
+    report = score_clips(segmenter, cases, NO_TARGET_THRESHOLD)
     if options.random_unet is not None:
         baseline = score_clips(ReferringSegmenter.from_pretrained(options.random_unet), cases)
         report["random_unet"] = baseline["mean"]["J&F"]

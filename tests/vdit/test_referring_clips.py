@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vdit.datasets.synthetic.language.captions import KINDS
-from vdit.evaluation.referring_clips import ClipCase, score_clips
+from vdit.evaluation.referring_clips import ClipCase, no_target_report, score_clips
 from vdit.stages.heldout import fix_split, load_cases
 
 
@@ -29,13 +29,17 @@ def cases():
 class Answering:
     """Answers sentence by sentence with a function of (case, text)."""
 
-    def __init__(self, cases, answer):
+    def __init__(self, cases, answer, sure=lambda prompt: 1.0):
         self.cases = {each.frames.tobytes(): each for each in cases}
         self.answer = answer
+        self.sure = sure
 
     def segment(self, video, prompts, **changes):
         mine = self.cases[video.tobytes()]
-        return [SimpleNamespace(masks=self.answer(mine, prompt)) for prompt in prompts]
+        return [
+            SimpleNamespace(masks=self.answer(mine, text), scores=np.full(3, self.sure(text)))
+            for text in prompts
+        ]
 
 
 def test_a_perfect_segmenter(cases):
@@ -79,6 +83,23 @@ def test_one_that_confuses_the_objects(cases):
     report = score_clips(Answering(cases, answer), cases)
     assert report["mean"]["J"] == 0.0
     assert report["swap"] == 0.0
+
+
+def test_what_is_not_there_is_refused_by_its_score(cases):
+    cases = [replace(each, absent=("nothing", "small nothing")) for each in cases]
+    sure = {"nothing": 0.1, "small nothing": 0.6}
+    segmenter = Answering(cases, lambda mine, text: mine.masks[1], lambda text: sure.get(text, 0.9))
+    report = score_clips(segmenter, cases, threshold=0.5)["no_target"]
+    assert report == {
+        "sentences": 6, "threshold": 0.5, "refused": 0.5, "kept": 1.0, "auroc": 1.0,
+    }  # fmt: skip
+    assert score_clips(segmenter, [replace(each, absent=()) for each in cases])["no_target"] is None
+
+
+def test_pairs_of_scores_are_in_order_or_not():
+    report = no_target_report([0.2, 0.8], [0.2, 0.5], threshold=0.3)
+    assert report["auroc"] == (0.5 + 0 + 1 + 1) / 4
+    assert (report["refused"], report["kept"]) == (0.5, 0.5)
 
 
 def test_too_few_clips(cases):

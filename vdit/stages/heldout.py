@@ -16,10 +16,12 @@ from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.scene import VERSION
 from vdit.evaluation.referring_clips import ClipCase
-from vdit.stages.clips import single_captions
+from vdit.stages.clips import draw_absent, single_captions
 
 KINDS = ("category", "appearance", "spatial")
 """Sentences that the small model is trained on and measured by."""
+NUM_ABSENT = 2
+"""Sentences about nothing, for each clip."""
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,19 @@ def digest(clips: list[RenderedClip]) -> str:
 
 
 def case_of(clip: RenderedClip, kinds: Collection[str]) -> ClipCase:
-    """Take one sentence about each object, as good as drawn but always the same."""
+    """Take a sentence about each object, as good as drawn but always the same, and some of none."""
     chosen: dict[int, Caption] = {}
     single = single_captions(clip.captions, kinds)
     for caption in sorted(single, key=lambda each: hashlib.sha256(each.text.encode()).digest()):
         chosen.setdefault(caption.objects[0], caption)
     ordered = sorted(chosen.items())
+    names = [(spec.category, spec.color) for spec in clip.scene.objects]
+    absent = draw_absent(np.random.default_rng(clip.scene.seed), names, NUM_ABSENT)
     return ClipCase(
         name=f"{clip.scene.recipe}-{clip.scene.seed}",
         frames=clip.frames,
         masks=clip.masks,
         sentences=tuple((caption.text, index) for index, caption in ordered),
         kinds=tuple(caption.kind for _, caption in ordered),
+        absent=tuple(caption.text for caption in absent),
     )
