@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Trains vdit-mini from nothing, and the same head on a UNet with random weights; measures both.
+#
+#   tools/train_mini.sh FOLDER [NAME=VALUE ...]
+#
+# FOLDER, seen from the top of the repository, becomes the model, FOLDER-random the comparison,
+# FOLDER-clips holds what is rendered, FOLDER-training the runs and scores.json. Changes such as
+# run.steps=3 go to all stages with steps.
+# Stopped, also by SIGTERM, it goes on where it was. Two jobs of one thread run side by side.
+# VDIT and PYTHON name the command and an interpreter that has it (default: vdit, python3).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=${1:?usage: tools/train_mini.sh FOLDER [NAME=VALUE ...]}
+shift
+changes=("$@")
+vdit=${VDIT:-vdit}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+prepare() { # FOLDER STAGE: one without steps
+  local done="$1-training/$2.done"
+  [ -f "$done" ] && return
+  "$vdit" train "configs/mini/$2.yaml" -o "$1"
+  mkdir -p "$1-training" && touch "$done"
+}
+
+train() { # FOLDER STAGE: one with steps
+  local work="$1-training/$2" resume=()
+  [ -f "$work.done" ] && return
+  [ -f "$work/checkpoint.pt" ] && resume=(--resume)
+  "$vdit" train "configs/mini/$2.yaml" "${changes[@]}" -o "$1" "${resume[@]}"
+  touch "$work.done"
+}
+
+compare() { # all networks but the UNet are those of the model
+  local random="$folder-random"
+  if [ ! -d "$random" ]; then
+    cp -r "$folder" "$random.part"
+    rm -rf "$random.part"/{unet,scheduler,model.safetensors,config.json}
+    mv "$random.part" "$random"
+    ln -sfn "$(basename "$folder")-clips" "$random-clips"
+  fi
+  prepare "$random" 7_untrained
+  train "$random" 8_images
+  train "$random" 9_referring
+}
+
+prepare "$folder" 0_tokenizers
+prepare "$folder" 1_pictures
+prepare "$folder" 2_clips
+train "$folder" 3_autoencoder &
+autoencoder=$!
+train "$folder" 4_towers
+train "$folder" 5_words
+wait "$autoencoder"
+prepare "$folder" 6_encodings
+compare &
+comparison=$!
+train "$folder" 7_diffusion
+train "$folder" 8_images
+train "$folder" 9_referring
+wait "$comparison"
+"${PYTHON:-python3}" tools/measure_clips.py --model "$folder" --random-unet "$folder-random" \
+  -o "$folder-training/scores.json"
