@@ -83,7 +83,6 @@ REQUIRED = [
 EXTRAS = {
     "openclip": ["open-clip-torch>=3.3"],
     "probing": ["matplotlib>=3.9", "peft>=0.18"],
-    "web": ["gradio>=6"],
     "log": ["tensorboard>=2.19", "wandb>=0.19"],
     "a2d": ["h5py>=3.12"],
     "mmcv": ["mmcv>=2.2"],

@@ -27,7 +27,7 @@ train() { # FOLDER STAGE: one with steps
   local work="$1-training/$2" resume=()
   [ -f "$work.done" ] && return
   [ -f "$work/checkpoint.pt" ] && resume=(--resume)
-  "$vdit" train "configs/mini/$2.yaml" "${changes[@]}" -o "$1" "${resume[@]}"
+  "$vdit" train "configs/mini/$2.yaml" ${changes[@]+"${changes[@]}"} -o "$1" ${resume[@]+"${resume[@]}"}
   touch "$work.done"
 }
 

@@ -10,7 +10,8 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 __all__ = ["replace_folder_when_complete", "replace_when_complete"]
@@ -66,7 +67,9 @@ def replace_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replace_folder_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replace_folder_when_complete(
+    path: str | os.PathLike[str], own: Sequence[str] | None = None
+) -> Iterator[Path]:
     """Give a temporary folder to fill; it takes the place of `path` if the block succeeds.
 
     An older folder `path` is replaced as a whole: nothing of it remains. When the block raises, the
@@ -74,16 +77,22 @@ def replace_folder_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]
 
     Args:
         path: the final folder. A symbolic link is followed.
+        own: patterns of the names that such an output has, as of a shell, one that is always there
+            first. For folders that a user names: an older one with anything else in it is refused
+            before any work, and () asks for a new or empty one. None = the caller knows that what
+            is there may go.
 
     Yields:
         The temporary folder, which exists and is empty.
 
     Raises:
-        ValueError: `path` is a file or cannot be written.
+        ValueError: `path` is a file, holds what is not `own`, or cannot be written.
     """
     final = Path(os.path.realpath(path))
     if final.exists() and not final.is_dir():
         raise ValueError(f"{path} is a file, expected the name of a folder to write; pass another")
+    if own is not None and final.exists():
+        _expect_own(path, sorted(entry.name for entry in final.iterdir()), own)
     temporary = _temporary_name(final)
     try:
         temporary.mkdir(parents=True)
@@ -101,6 +110,19 @@ def replace_folder_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]
             raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _expect_own(path: str | os.PathLike[str], found: Sequence[str], own: Sequence[str]) -> None:
+    """Refuse to replace anything but an older output of the same kind."""
+    others = [name for name in found if not any(fnmatch(name, pattern) for pattern in own)]
+    if found and not others and not any(fnmatch(name, own[0]) for name in found):
+        others = list(found)
+    if others:
+        older = ", or an older output of the same kind" if own else ""
+        raise ValueError(
+            f"expected a new or empty folder{older}, got {path}, which holds "
+            f"{', '.join(others[:3])}; pass another"
+        )
 
 
 def _exchange_folder(complete: Path, final: Path) -> None:

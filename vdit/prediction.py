@@ -13,6 +13,8 @@ import numpy as np
 from vdit.atomic import replace_folder_when_complete
 from vdit.masks import decode_rle, encode_rle, write_mask_png
 
+OUTPUTS = ("prediction.json", "*.png")
+
 
 @dataclass
 class FramePrediction:
@@ -110,9 +112,9 @@ class Prediction:
         """Write `<frame>.png` masks (0/255) and `prediction.json`; nothing stays if it fails.
 
         Raises:
-            ValueError: the folder cannot be written.
+            ValueError: the folder cannot be written, or holds anything but an older prediction.
         """
-        with replace_folder_when_complete(folder) as temporary:
+        with replace_folder_when_complete(folder, OUTPUTS) as temporary:
             for name, mask in zip(self.frame_names, self.masks, strict=True):
                 write_mask_png(temporary / f"{name}.png", mask)
             facts = {

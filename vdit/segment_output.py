@@ -18,6 +18,7 @@ from vdit.prediction import FramePrediction
 from vdit.video_writer import VideoWriter
 from vdit.visualize import draw_legend, object_colors, overlay_masks
 
+MASK_FOLDERS = ("[0-9][0-9]_*",)
 UNTRAINED_NOTE = "untrained model: masks mean nothing"
 OVERLAY_NOTE = "untrained model"
 
@@ -69,7 +70,9 @@ class SegmentationWriter:
         self.stack = ExitStack()
 
     def __enter__(self) -> SegmentationWriter:
-        self.masks = self.stack.enter_context(replace_folder_when_complete(self.folder / "masks"))
+        self.masks = self.stack.enter_context(
+            replace_folder_when_complete(self.folder / "masks", MASK_FOLDERS)
+        )
         self.overlay = self.stack.enter_context(VideoWriter(self.folder / "overlay.mp4", self.fps))
         result = self.stack.enter_context(replace_when_complete(self.folder / "result.json"))
         self.result = self.stack.enter_context(result.open("w"))

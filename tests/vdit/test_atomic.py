@@ -116,3 +116,42 @@ def test_folder_that_cannot_be_written(tmp_path):
         replace_folder_when_complete(tmp_path / "file" / "masks"),
     ):
         pass
+
+
+def replace_own(folder):
+    with replace_folder_when_complete(folder, ("result.json", "*.png")) as temporary:
+        (temporary / "result.json").write_text("new")
+
+
+@pytest.mark.parametrize("older", [None, [], ["result.json"], ["result.json", "0.png"]])
+def test_an_older_output_is_replaced(tmp_path, older):
+    folder = tmp_path / "out"
+    if older is not None:
+        folder.mkdir()
+    for name in older or []:
+        (folder / name).write_text("old")
+    replace_own(folder)
+    assert names(folder) == ["result.json"]
+    assert (folder / "result.json").read_text() == "new"
+
+
+@pytest.mark.parametrize("older", [["result.json", "thesis.tex"], ["0.png"], ["thesis.tex"]])
+def test_a_folder_with_anything_else_is_kept(tmp_path, older):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in older:
+        (folder / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"which holds {older[-1]}"):
+        replace_own(folder)
+    assert names(folder) == sorted(older)
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_folder_that_has_to_be_empty(tmp_path):
+    (tmp_path / "data").touch()
+    with (
+        pytest.raises(ValueError, match=r"a new or empty folder, got .* which holds data"),
+        replace_folder_when_complete(tmp_path, ()),
+    ):
+        pass
+    assert (tmp_path / "data").exists()

@@ -69,6 +69,15 @@ def test_the_list_names_every_recipe(capsys):
     assert main(["data", "render", "list"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in (*RECIPES, *LAYOUTS))
+    assert main(["data", "render", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert (list(listed["recipes"]), listed["layouts"]) == (list(RECIPES), list(LAYOUTS))
+
+
+def test_splits_that_no_reader_finds_are_refused(tmp_path, capsys):
+    assert render(tmp_path, "referring", *SMALL, "--layout", "ref-davis", "--split", "valid") == 2
+    assert "expected --split train or val for ref-davis, got 'valid'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def _weights_file(given: str | Path) -> Path:
     if "://" in str(given):
         raise ValueError(
             f"expected a file of weights, got the address {given}; download it and pass the file: "
-            "--weights PATH, or path=PATH in a configuration"
+            "--weights PATH, or the `path` of its source in a configuration"
         )
     place = Path(given)
     if place.is_dir():
@@ -115,7 +115,7 @@ def _weights_file(given: str | Path) -> Path:
         raise ValueError(
             f"expected a file or folder of weights, got {place}, which does not exist; "
             "download the weights from their owners and pass the file: --weights PATH, or "
-            "path=PATH in a configuration"
+            "the `path` of its source in a configuration"
         )
     if place.suffix not in SUFFIXES:
         raise ValueError(

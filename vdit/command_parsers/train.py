@@ -17,9 +17,9 @@ def add_train(commands: Commands) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        default="runs/mini",
+        required=True,
         metavar="DIR",
-        help="model folder that the stages fill (default: %(default)s)",
+        help="model folder that the stages fill, such as runs/mini",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument(

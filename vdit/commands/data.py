@@ -16,7 +16,7 @@ from vdit.datasets.synthetic.clip import RenderedClip
 from vdit.datasets.synthetic.clips import RenderedClips
 from vdit.datasets.synthetic.recipes import RECIPES, make_scene
 from vdit.datasets.synthetic.scene import VERSION
-from vdit.datasets.synthetic.writers.layouts import LAYOUTS, NEEDS
+from vdit.datasets.synthetic.writers.layouts import LAYOUTS, NEEDS, SPLITS
 from vdit.datasets.synthetic.writers.records import NamedClips
 
 
@@ -30,6 +30,12 @@ def run(arguments: Namespace) -> None:
         return
     if arguments.layout not in LAYOUTS:
         raise ValueError(f"expected a layout among {', '.join(LAYOUTS)}; got {arguments.layout!r}")
+    splits = SPLITS.get(arguments.layout, (arguments.split,))
+    if arguments.split not in splits:
+        raise ValueError(
+            f"expected --split {' or '.join(splits)} for {arguments.layout}, got "
+            f"{arguments.split!r}; readers find no other"
+        )
     if arguments.count < 1 or arguments.workers < 0:
         raise ValueError(
             f"expected --count >= 1 and --workers >= 0, got {arguments.count} and "
@@ -86,7 +92,8 @@ def _fitting(
 
 def _list_recipes(as_json: bool) -> None:
     if as_json:
-        print(json.dumps({name: recipe.summary for name, recipe in RECIPES.items()}))
+        summaries = {name: recipe.summary for name, recipe in RECIPES.items()}
+        print(json.dumps({"recipes": summaries, "layouts": list(LAYOUTS)}))
         return
     for name, recipe in RECIPES.items():
         size = f"{recipe.num_frames} frames of {recipe.height}x{recipe.width}"

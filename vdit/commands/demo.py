@@ -60,7 +60,12 @@ def run(arguments: Namespace) -> None:
         print(json.dumps(summary))
         return
     print_summary(summary)
+    absent = {caption.text for caption in captions if not caption.objects}
     for prompt, score in summary["scores"].items():
+        if prompt in absent:
+            right = "and none was found" if score["J&F"] == 1 else "but something was found"
+            print(f"{prompt}: there is no such object, {right}")
+            continue
         print(
             f"{prompt}: J&F {score['J&F']:.3f} (J {score['J']:.3f}, F {score['F']:.3f}); "
             f"the largest object would get {score['largest_object']:.3f}, "

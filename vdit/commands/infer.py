@@ -119,7 +119,12 @@ def describe_model(segmenter: ReferringSegmenter, dtype: str) -> dict[str, Any]:
         for name, value in model.named_parameters()
         if name in names or name.startswith("text_encoder.")
     ]
-    return {"model": segmenter.name, "trained_weights": fingerprint(weights), "dtype": dtype}
+    return {
+        "model": segmenter.name,
+        "trained_weights": fingerprint(weights),
+        "short_side": segmenter.short_side,
+        "dtype": dtype,
+    }
 
 
 def show_progress(videos: list[str]) -> Iterable[str]:

@@ -36,6 +36,7 @@ MASK_DEFAULTS = PropagationSettings.dino(7, 12, 5, 0.1)
 """Those of DINO on DAVIS."""
 KEYPOINT_DEFAULTS = PropagationSettings.crw(20, 5, 10, 0.05)
 """Those of CRW on J-HMDB."""
+OUTPUTS = ("result.json", "masks", "overlay.mp4", "keypoints.json")
 
 
 def run(arguments: Namespace) -> None:
@@ -64,7 +65,7 @@ def run(arguments: Namespace) -> None:
         "topk": settings.topk,
         "temperature": settings.temperature,
     }
-    with replace_folder_when_complete(arguments.output) as folder:
+    with replace_folder_when_complete(arguments.output, OUTPUTS) as folder:
         maps = _maps(backbone, reader, options)
         if isinstance(first, FirstKeypoints):
             count = {"points": len(first.points)}

@@ -32,6 +32,7 @@ from vdit.video_writer import VideoWriter
 
 _BENCHMARKS = {benchmark.name: benchmark for benchmark in (MOT15, MOT17, MOT20)}
 _FRAMES_PER_SECOND = 25.0
+OUTPUTS = ("result.json", "overlay", "*.txt")
 """Of overlays of sequences."""
 
 
@@ -66,7 +67,7 @@ def run(arguments: Namespace) -> None:
         raise ValueError("expected a video or --dataset with --root, one of them")
     check_device(arguments.device)
     tracker = _load(arguments)
-    with replace_folder_when_complete(arguments.output) as folder:
+    with replace_folder_when_complete(arguments.output, OUTPUTS) as folder:
         if arguments.dataset is None:
             rows = [_track_file(tracker, open_video(arguments.video), folder)]
         else:

@@ -62,6 +62,11 @@ def run(arguments: Namespace) -> None:
     if name in PREPARATIONS:
         schema, prepare = PREPARATIONS[name]
         prepare(load_config(schema, content, arguments.changes), folder)
+        print(
+            json.dumps({"stage": name, "state": "complete"})
+            if arguments.json
+            else f"{name}: complete"
+        )
         return
     config = load_config(STAGES[name][0], content, arguments.changes)
     quiet_libraries()

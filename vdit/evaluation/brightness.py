@@ -59,7 +59,7 @@ def write_changed_tree(
 
     Args:
         source: root of a data set of pictures.
-        target: root of the copy, outside of `source`.
+        target: root of the copy, outside of `source`; new or empty.
         factor: see `change_brightness`.
         progress: called with the files done and in all.
 
@@ -67,7 +67,8 @@ def write_changed_tree(
         How many frames were changed or copied as frames.
 
     Raises:
-        ValueError: the source has no frame, a frame is damaged, or the target lies in the source.
+        ValueError: the source has no frame, a frame is damaged, or the target lies in the source
+            or holds anything.
     """
     source, target = Path(source), Path(target)
     change_brightness(np.zeros((1, 3), dtype=np.uint8), factor)  # complain before any work
@@ -77,7 +78,7 @@ def write_changed_tree(
     frames = {path for path in files if _is_frame(path.relative_to(source))}
     if not frames:
         raise ValueError(f"{source} holds no JPEG frames, expected the root of a data set")
-    with replace_folder_when_complete(target) as partial:
+    with replace_folder_when_complete(target, ()) as partial:
         for number, path in enumerate(files, start=1):
             copy = partial / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)

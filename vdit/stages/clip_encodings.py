@@ -141,13 +141,16 @@ def expressible_size(recipe: ClipRecipe, dataset: str) -> tuple[int, int, bool]:
     options = rules.augmentation
     refuse = partial(_refuse, dataset)
     if rules.source == "video":
-        refuse("random views of a picture", "pictures=still")
+        refuse("random views of a picture", "data.recipe.pictures=still")
+    is_picture = options is recipe.picture_augmentation
+    where = f"data.recipe.{'picture_augmentation' if is_picture else 'augmentation'}"
     if options.crop_probability > 0:
-        refuse(f"windows (crop_probability={options.crop_probability})", "crop_probability=0")
+        windows = f"windows (crop_probability={options.crop_probability})"
+        refuse(windows, f"{where}.crop_probability=0")
     if len(options.short_sides) != 1:
-        refuse(f"one of {len(options.short_sides)} sizes", "short_sides=[360]")
+        refuse(f"one of {len(options.short_sides)} sizes", f"{where}.short_sides=[360]")
     if options.color is not None:
-        refuse("changes of color", "color=null")
+        refuse("changes of color", f"{where}.color=null")
     return options.short_sides[0], options.max_side, options.flip_probability > 0
 
 

@@ -79,3 +79,26 @@ NEEDS: dict[str, Callable[[RenderedClip], bool]] = {
     "jhmdb": lambda clip: bool(list_for_object(clip, 0)),
 }
 """What a clip has to have for a layout, mostly sentences that name an object alone."""
+
+_DAVIS, _YOUTUBE, _PLAIN = ("train", "val"), ("train", "valid", "test"), ("train", "val", "test")
+SPLITS: dict[str, tuple[str, ...]] = {
+    "ref-youtube-vos": _YOUTUBE,
+    "mevis": ("train", "valid_u", "valid", "test"),
+    "davis": (*_DAVIS, "test-dev"),
+    "davis-unsupervised": _DAVIS,
+    "davis-2016": _DAVIS,
+    "youtube-vos": _YOUTUBE,
+    "ref-davis": _DAVIS,
+    "ref-davis-converted": ("train", "valid"),
+    "a2d": ("train", "test"),
+    "jhmdb": ("train", "test"),
+    "refcoco": ("train", "val", "testA", "testB", "test"),
+    "movi-tfrecord": ("train", "validation", "test"),
+    "movi-npy": _PLAIN,
+    "mot": ("train", "test"),
+    "cityscapes": _PLAIN,
+    "scannet": _DAVIS,
+    "realestate10k": ("train", "test"),
+    "class-folders": _PLAIN,
+}
+"""Splits that the readers of a layout look for; those of other layouts are named at will."""
