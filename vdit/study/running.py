@@ -16,8 +16,8 @@ from vdit.datasets.synthetic.clip import RenderedClip
 from vdit.datasets.synthetic.clips import RenderedClips
 from vdit.datasets.synthetic.writers.native import write_native
 from vdit.datasets.synthetic.writers.records import read_json
-from vdit.study.cells import Cell, cells_of, seeds_of
-from vdit.study.networks import check_steps, check_weights
+from vdit.study.cells import AXES, Cell, cells_of, seeds_of
+from vdit.study.networks import RECORD, check_steps, check_weights
 from vdit.study.study import Study
 from vdit.study.study_config import KINDS, Tree
 
@@ -90,6 +90,7 @@ def run_missing(
             than the study says, clips are others than it asks for, or a probe does not work out.
     """
     begin = time.perf_counter()
+    check_known_weights(study)
     portions = missing_portions(study, axes, probes)
     for number, portion in enumerate(portions):
         if minutes is not None and time.perf_counter() - begin >= 60 * minutes:
@@ -97,6 +98,23 @@ def run_missing(
         logger.info("portion %d of %d: %s", number + 1, len(portions), portion.describe())
         _run(study, portion, device)
     return 0
+
+
+def check_known_weights(study: Study) -> None:
+    """Check that results are those of the weights that are there, as far as any are.
+
+    Raises:
+        ValueError: they are of other weights.
+    """
+    known = {
+        study.results(cell, seed): study.network(cell, seed)
+        for axis in AXES
+        for cell in cells_of(study.config, axis)
+        for seed in seeds_of(study.config, axis, cell)
+    }
+    for results, network in known.items():
+        if network.is_there and (results / RECORD).is_file():
+            check_weights(network, results)
 
 
 def _run(study: Study, portion: Portion, device: str) -> None:
