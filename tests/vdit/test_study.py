@@ -124,7 +124,7 @@ def test_other_weights_are_refused(place, tmp_path):
     shutil.copytree(place / "out", tmp_path / "out")
     save_network(tmp_path / "models" / "walt", "video", seed=9)
     changed = Study(place / "config", tmp_path / "models", tmp_path / "out")
-    with pytest.raises(ValueError, match="the weights that the results in .* are of"):
+    with pytest.raises(ValueError, match=r"the weights that the results in .* are of"):
         run_missing(changed, ["main"], ["pose"], minutes=0)
 
 
@@ -133,7 +133,7 @@ def test_trainings_of_another_length_are_refused(place, tmp_path):
     path = tmp_path / "models" / "walt-training" / "tiny_video" / "config.yaml"
     path.write_text(yaml.safe_dump({"run": {"steps": 30}}))
     fresh = Study(place / "config", tmp_path / "models", tmp_path / "out")
-    with pytest.raises(ValueError, match="expected a training of 20 steps .* found one of 30"):
+    with pytest.raises(ValueError, match=r"expected a training of 20 steps .* found one of 30"):
         run_missing(fresh, ["main"], ["pose"])
 
 
@@ -144,7 +144,7 @@ def test_other_clips_are_refused(place):
     render_tree(root, "camera", tree)
     assert (root / "rendered.json").stat().st_mtime_ns == before
     for other in (replace(tree, val=4), replace(tree, frames=5)):
-        with pytest.raises(ValueError, match="found . others; remove"):
+        with pytest.raises(ValueError, match=r"found . others; remove"):
             render_tree(root, "camera", other)
 
 
@@ -299,7 +299,7 @@ def test_one_quarter_moves_and_the_first_frame_is_even():
     assert all(np.array_equal(quarters[0][0], each[0]) for each in quarters)
     moves = [bool((each != each[:1]).any()) for each in quarters]
     assert moves == [False, False, False, True]
-    with pytest.raises(ValueError, match="a quarter in 0..3"):
+    with pytest.raises(ValueError, match=r"a quarter in 0\.\.3"):
         one_part_moves(clip, 4)
 
 

@@ -1,6 +1,6 @@
 """The study as charts: gains, blocks and noise levels, budget, sizes, generation quality.
 
-A panel's title says how many of its points are missing; they are listed in `table.md`.
+A title says how many scores are missing, of single networks; `table.md` and `cells.csv` list them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vdit.study.study_config import KINDS
 from vdit.study.summaries import Summary, summarize
 from vdit.study.tables import gains_of
 
-Place = Callable[[Cell], float | None]
+Place = Callable[[Summary], float | None]
 """Where on the x axis a cell lies; None = nobody knows."""
 
 
@@ -76,8 +76,12 @@ def _draw_gains(study: Study, path: Path) -> None:
     there = {probe: gain for probe, gain in gains.items() if gain.by_seed}
     if not there:
         raise _NothingError("no probe has a score of V-WALT and of I-WALT from one seed")
+    expected = len(study.config.seeds(study.config.size))
     labels = {
-        probe: probe if probe in there else f"{probe}\n(missing)" for probe in study.config.probes
+        probe: probe
+        if len(gain.by_seed) == expected
+        else f"{probe}\n{len(gain.by_seed)} of {expected} pairs"
+        for probe, gain in gains.items()
     }
     bar = "V-WALT over I-WALT"
     heights = {
@@ -97,14 +101,16 @@ def _draw_blocks(study: Study, path: Path) -> None:
         cell for cell in cells_of(study.config, "sweep") if cell.timestep == study.config.timestep
     ]
     label = f"block, in the order of the network (t={study.config.timestep:g})"
-    _save(study, "sweep", cells, lambda cell: order[cell.block], label, path)
+    _save(study, "sweep", cells, lambda found: order[found.cell.block], label, path)
 
 
 def _draw_noise(study: Study, path: Path) -> None:
     """Scores over noise levels at the usual block."""
     block = study.config.sizes[study.config.size].block
     cells = [cell for cell in cells_of(study.config, "sweep") if cell.block == block]
-    _save(study, "sweep", cells, lambda cell: cell.timestep, f"noise level t ({block})", path)
+    _save(
+        study, "sweep", cells, lambda found: found.cell.timestep, f"noise level t ({block})", path
+    )
 
 
 def _draw_sweep(study: Study, probe: str, kind: str, path: Path) -> None:
@@ -129,7 +135,7 @@ def _draw_sweep(study: Study, probe: str, kind: str, path: Path) -> None:
         values,
         rows=sweep.blocks,
         columns=[f"{timestep:g}" for timestep in sweep.timesteps],
-        xlabel="noise level t" + (f" ({lacking} cells missing)" if lacking else ""),
+        xlabel="noise level t" + (f" (missing: {lacking} of {values.size})" if lacking else ""),
         ylabel=names,
     )
 
@@ -137,14 +143,14 @@ def _draw_sweep(study: Study, probe: str, kind: str, path: Path) -> None:
 def _draw_budget(study: Study, path: Path) -> None:
     """Scores over the steps of the training."""
     cells = cells_of(study.config, "budget")
-    _save(study, "budget", cells, lambda cell: cell.step, "training steps", path)
+    _save(study, "budget", cells, lambda found: found.cell.step, "training steps", path)
 
 
 def _draw_sizes(study: Study, path: Path) -> None:
     """Scores over the parameters of the transformer."""
 
-    def millions(cell: Cell) -> float | None:
-        count = study.parameters(cell)
+    def millions(found: Summary) -> float | None:
+        count = study.parameters(found.cell)
         return None if count is None else count / 1e6
 
     cells = cells_of(study.config, "sizes")
@@ -161,15 +167,16 @@ def _draw_quality(study: Study, path: Path) -> None:
             training = study.network(cell, seed).training
             known[kind, seed] = generation_quality(training, name)
 
-    def quality(cell: Cell) -> float | None:
-        values = [known[cell.kind, seed].get(cell.step) for seed in seeds]
+    def quality(found: Summary) -> float | None:
+        cell = found.cell
+        values = [known[cell.kind, seed].get(cell.step) for seed in found.scores]
         numbers = [value for value in values if value is not None]
         return mean(numbers) if numbers else None
 
     if not any(known.values()):
         raise _NothingError(f"no metrics.jsonl of a training has validation/{name}")
     cells = cells_of(study.config, "budget")
-    label = f"generation quality: {name} on held-out clips"
+    label = f"generation quality: validation/{name}, less is better (notes: training steps)"
     _save(study, "budget", cells, quality, label, path, lambda cell: str(cell.step))
 
 
@@ -185,18 +192,21 @@ def _save(
     """Draw a panel for each probe, with a line for each kind."""
     panels: dict[str, dict[str, Line]] = {}
     for probe in study.config.probes:
-        lines, lacking, title = {}, 0, probe
+        lines, planned, measured, title = {}, 0, 0, probe
         for kind, name in KINDS.items():
             mine = [cell for cell in cells if (cell.probe, cell.kind) == (probe, kind)]
-            found = [(place(cell), summarize(study, axis, cell)) for cell in mine]
-            there = [(x, each) for x, each in found if x is not None and each.scores]
-            lacking += len(found) - len(there)
+            found = [summarize(study, axis, cell) for cell in mine]
+            placed = [(place(each), each) for each in found if each.scores]
+            there = [(x, each) for x, each in placed if x is not None]
+            planned += sum(len(each.scores) + len(each.missing) for each in found)
+            measured += sum(len(each.scores) for _, each in there)
             lines[name] = _line(there, note)
             first = there[0][1].first if there else None
             if first is not None:
                 title = ", ".join(filter(None, (f"{probe}: {first.metric}", first.unit)))
                 title += "" if first.more_is_better else " (less is better)"
-        panels[title + (f"\n{lacking} missing" if lacking else "")] = lines
+        lacking = planned - measured
+        panels[title + (f"\n{lacking} of {planned} scores missing" if lacking else "")] = lines
     if not any(line.points for lines in panels.values() for line in lines.values()):
         raise _NothingError("nothing was measured")
     save_panels(path, panels, xlabel=xlabel)

@@ -71,18 +71,17 @@ def _draw(study: Study, networks: Mapping[str, Backbone], folder: Path) -> list[
     config, options = study.config, study.config.pictures
     tree = config.trees[next(iter(config.probes.values()))]
     size = (tree.frames, tree.height, tree.width)
-    block = config.sizes[config.size].block
     clips = {
         recipe: render_frames(make_scene(recipe, options.seed, *size)) for recipe in options.recipes
     }
     written = []
     for recipe, clip in clips.items():
         path = folder / f"components_{recipe}.png"
-        _write_components(networks, clip, block, config.timestep, [path])
+        _write_components(study, networks, clip, [path])
         written.append(path)
     moving = [folder / f"quadrants{suffix}" for suffix in (".png", ".gif")]
     clip = render_quadrants(options.quadrants, options.seed, size)
-    _write_components(networks, clip, block, config.timestep, moving)
+    _write_components(study, networks, clip, moving)
     clip = clips[options.recipes[0]] if options.recipes else clip
     for name, backbone in networks.items():
         strips = _strips(study, backbone, clip)
@@ -94,16 +93,12 @@ def _draw(study: Study, networks: Mapping[str, Backbone], folder: Path) -> list[
 
 
 def _write_components(
-    networks: Mapping[str, Backbone],
-    clip: np.ndarray,
-    block: str,
-    timestep: float,
-    paths: Sequence[Path],
+    study: Study, networks: Mapping[str, Backbone], clip: np.ndarray, paths: Sequence[Path]
 ) -> None:
     """Show a clip above three components of each network, in colors of its own."""
-    found = {
-        name: features_of(backbone, clip, [block], timestep) for name, backbone in networks.items()
-    }
+    block = study.config.sizes[study.config.size].block
+    options = _options(study, [block], study.config.timestep)
+    found = {name: features_of(backbone, clip, options) for name, backbone in networks.items()}
     shown = min((spans for _, spans in found.values()), key=len)
     moments = [stop - 1 for _, stop in shown]  # what a feature frame has seen by then
     rows = {}
@@ -125,7 +120,7 @@ def _strips(study: Study, backbone: Backbone, clip: np.ndarray) -> dict[str, np.
     middle = len(clip) // 2
 
     def at_middle(blocks: Sequence[str], timestep: float) -> dict[str, Tensor]:
-        features, spans = features_of(backbone, clip, blocks, timestep)
+        features, spans = features_of(backbone, clip, _options(study, blocks, timestep))
         (step,) = [k for k, (a, b) in enumerate(spans) if a <= middle < b]
         return {name: maps[step : step + 1] for name, maps in features.items()}
 
@@ -139,20 +134,23 @@ def _strips(study: Study, backbone: Backbone, clip: np.ndarray) -> dict[str, np.
     return strips
 
 
+def _options(study: Study, blocks: Sequence[str], timestep: float) -> FeatureOptions:
+    ensemble = study.config.pictures.ensemble
+    return FeatureOptions(blocks=tuple(blocks), timestep=timestep, ensemble=ensemble, fit="resize")
+
+
 def features_of(
-    backbone: Backbone, clip: np.ndarray, blocks: Sequence[str], timestep: float
+    backbone: Backbone, clip: np.ndarray, options: FeatureOptions
 ) -> tuple[dict[str, Tensor], list[tuple[int, int]]]:
     """Compute features of a clip.
 
     Args:
         backbone: V-WALT or I-WALT.
         clip: [T, H, W, 3] uint8.
-        blocks: names.
-        timestep: noise level.
+        options: blocks, noise level, ensemble.
 
     Returns:
         Block -> [T', C, h, w], and the half-open range of frames that each of the T' stands for.
     """
-    options = FeatureOptions(blocks=tuple(blocks), timestep=timestep, fit="resize")
     chunks = list(extract_features(backbone, clip, options))
     return collect_features(chunks), [span for chunk in chunks for span in chunk.spans]

@@ -98,11 +98,13 @@ class PictureOptions:
         recipes: one clip each.
         quadrants: recipe of the clip of which one quarter moves.
         seed: of the clips.
+        ensemble: passes with noise of their own, whose features are averaged; probes see one.
     """
 
     recipes: list[str] = field(default_factory=lambda: ["motion-type", "tracking"])
-    quadrants: str = "motion-type"
+    quadrants: str = "motion-order"
     seed: int = 100_000
+    ensemble: int = 1
 
 
 @dataclass(frozen=True)

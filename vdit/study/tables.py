@@ -74,12 +74,18 @@ def page_of(study: Study) -> str:
     if config.budget.steps:
         parts += ["## Training budget", _markdown(_budget_rows(study))]
     if config.sweep.blocks:
-        parts += ["## Best of blocks and noise levels", _markdown(_sweep_rows(study))]
+        parts += [
+            "## Best of blocks and noise levels",
+            "Chosen by the very scores that are shown, so somewhat too good.",
+            _markdown(_sweep_rows(study)),
+        ]
     every = [summarize(study, axis, cell) for axis in AXES for cell in cells_of(study.config, axis)]
     lines = missing_lines(every)
     parts.append("## Missing")
     listed = [f"- {line}" for line in lines]
-    parts.append("\n".join([*listed, "", "`cells.csv` has a line for each cell."]) if lines else "Nothing.")
+    parts.append(
+        "\n".join([*listed, "", "`cells.csv` has a line for each cell."]) if lines else "Nothing."
+    )
     return "\n\n".join(parts)
 
 
@@ -107,7 +113,8 @@ def _plus_minus(summary: Summary) -> str:
     if not summary.spread_over:
         return ""
     mark = "h" if summary.spread_over == "heads" else ""
-    return f" ± {format_value(summary.spread)}{mark}"
+    digits = len(format_value(summary.mean).partition(".")[2])
+    return f" ± {summary.spread:.{digits}f}{mark}"
 
 
 def _size_rows(study: Study, size: str) -> Rows:
