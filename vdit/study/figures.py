@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -53,21 +54,19 @@ class _NothingError(Exception):
 def _charts(study: Study) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Names of files, and what draws them."""
     config = study.config
-    yield "gains.png", lambda path: _draw_gains(study, path)
+    yield "gains.png", partial(_draw_gains, study)
     if config.sweep.blocks:
-        yield "blocks.png", lambda path: _draw_blocks(study, path)
-        yield "noise.png", lambda path: _draw_noise(study, path)
+        yield "blocks.png", partial(_draw_blocks, study)
+        yield "noise.png", partial(_draw_noise, study)
         for probe in config.probes:
             for kind, title in KINDS.items():
-                yield (
-                    f"sweep_{probe}_{title.lower()}.png",
-                    lambda path, probe=probe, kind=kind: _draw_sweep(study, probe, kind, path),
-                )
+                name = f"sweep_{probe}_{title.lower()}.png"
+                yield name, partial(_draw_sweep, study, probe, kind)
     if config.budget.steps:
-        yield "budget.png", lambda path: _draw_budget(study, path)
-        yield "quality.png", lambda path: _draw_quality(study, path)
+        yield "budget.png", partial(_draw_budget, study)
+        yield "quality.png", partial(_draw_quality, study)
     if sum(bool(config.seeds(size)) for size in config.sizes) > 1:
-        yield "sizes.png", lambda path: _draw_sizes(study, path)
+        yield "sizes.png", partial(_draw_sizes, study)
 
 
 def _draw_gains(study: Study, path: Path) -> None:
@@ -192,7 +191,8 @@ def _save(
     """Draw a panel for each probe, with a line for each kind."""
     panels: dict[str, dict[str, Line]] = {}
     for probe in study.config.probes:
-        lines, planned, measured, title = {}, 0, 0, probe
+        lines: dict[str, Line] = {}
+        planned, measured, title = 0, 0, probe
         for kind, name in KINDS.items():
             mine = [cell for cell in cells if (cell.probe, cell.kind) == (probe, kind)]
             found = [summarize(study, axis, cell) for cell in mine]
