@@ -59,6 +59,7 @@ PACKAGES = [
     "vdit.probing.tasks",
     "vdit.propagation",
     "vdit.stages",
+    "vdit.study",
     "vdit.tracking",
     "vdit.training",
 ]

@@ -14,7 +14,7 @@ Classes are all those of the tree, whatever the split, in the order of their nam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -153,21 +153,29 @@ def read_rendered_category(root: Path, split: str = "train") -> VideoDataset[Cla
     return VideoDataset(name, split, videos, note, classes)
 
 
-def read_rendered_depth(root: Path, split: str = "train") -> VideoDataset[DepthVideo]:
+def read_rendered_depth(
+    root: Path, split: str = "train", labelled: Sequence[int] | None = None
+) -> VideoDataset[DepthVideo]:
     """Read clips and their depth, which is unknown in the sky; recipe geometry.
 
     Args:
         root: of the tree.
         split: "train", "val" or "test".
+        labelled: positions of the frames whose depth is told; None = all.
 
     Raises:
-        ValueError: the list is missing or damaged, or has no such split.
+        ValueError: the list is missing or damaged, has no such split, or a clip no such frame.
     """
     name = "rendered-depth"
 
     def make(clip: _Clip) -> DepthVideo:
         source = RenderedDepth(clip.truth(root))
-        frames = tuple(range(clip.num_frames))
+        frames = tuple(range(clip.num_frames)) if labelled is None else tuple(labelled)
+        if not frames or not set(frames) <= set(range(clip.num_frames)):
+            raise ValueError(
+                f"expected labelled frames in 0..{clip.num_frames - 1} of {clip.split}/"
+                f"{clip.name}, got {list(frames)}; choose others"
+            )
         return DepthVideo(**clip.common(name, root), depth_source=source, labelled=frames)
 
     return _read_split(name, root, split, make)

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("vdit", "models", "datasets", "ops", "tools")
 LEAVES = {"vdit.structures", "vdit.boxes", "vdit.masks"}
 HEAVY = {"diffusers", "transformers", "open_clip"}
-COMPOSING_FOLDERS = {"backbone_loading", "commands", "evaluation", "probing", "stages", "tracking"}
+COMPOSING_FOLDERS = {"backbone_loading", "commands", "evaluation", "probing", "stages", "study"}
+COMPOSING_FOLDERS |= {"tracking"}
 COMPOSERS = {
     "build",
     "cli",

@@ -5,7 +5,9 @@ Drawn by matplotlib (extra `probing`), without a display.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,21 @@ from vdit.atomic import replace_when_complete
 
 SUFFIXES = (".png", ".pdf", ".svg")
 DOTS_PER_INCH = 150
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a panel.
+
+    Attributes:
+        points: (x, y), joined in this order.
+        spreads: half the height of the error bar of each point; NaN = none.
+        notes: a word beside each point.
+    """
+
+    points: Sequence[tuple[float, float]]
+    spreads: Sequence[float] = ()
+    notes: Sequence[str] = ()
 
 
 def save_lines(
@@ -49,6 +66,47 @@ def save_lines(
     axes.grid(alpha=0.3)
     if len(series) > 1:
         _name(figure, len(series))
+    _save(figure, path)
+
+
+def save_panels(
+    path: str | Path,
+    panels: Mapping[str, Mapping[str, Line]],
+    *,
+    xlabel: str,
+    columns: int = 3,
+) -> None:
+    """Draw a panel of lines for each quantity; lines of one name have one color in all panels.
+
+    Args:
+        path: .png, .pdf or .svg.
+        panels: title, which names the quantity -> name of the line -> line. A panel without lines
+            says that there is nothing.
+        xlabel: quantity and unit.
+        columns: panels side by side.
+
+    Raises:
+        ValueError: as in `save_lines`.
+    """
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    if not any(line.points for lines in panels.values() for line in lines.values()):
+        raise ValueError(f"expected numbers to draw in {path}, got none")
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = _figure(path, (3.6 * columns, 2.9 * rows + 0.4))
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (title, lines) in zip(grid, panels.items(), strict=False):
+        axes.set_title(title, fontsize="medium")
+        axes.grid(alpha=0.3)
+        for name, line in lines.items():
+            _draw(axes, line, f"C{names.index(name)}")
+        if not any(line.points for line in lines.values()):
+            axes.text(0.5, 0.5, "missing", ha="center", va="center", transform=axes.transAxes)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    figure.supxlabel(xlabel, fontsize="medium")
+    handles = [_handle(f"C{k}", name) for k, name in enumerate(names)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(names), frameon=False)
     _save(figure, path)
 
 
@@ -132,6 +190,12 @@ def save_heat_map(
 
 def _canvas(path: str | Path, parts: int) -> tuple[Any, Any]:
     """An empty figure, wider with many parts, and its axes."""
+    figure = _figure(path, (max(5.0, min(0.9 * parts + 2.5, 14.0)), 3.8))
+    return figure, figure.subplots()
+
+
+def _figure(path: str | Path, size: tuple[float, float]) -> Any:
+    """An empty figure of (width, height) in inches."""
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(f"expected a chart named {', '.join(SUFFIXES)}, got {path}")
     try:
@@ -140,8 +204,24 @@ def _canvas(path: str | Path, parts: int) -> tuple[Any, Any]:
         raise ValueError(
             f"drawing {path} needs matplotlib; run `pip install vdit[probing]`"
         ) from error
-    figure = Figure(figsize=(max(5.0, min(0.9 * parts + 2.5, 14.0)), 3.8), layout="constrained")
-    return figure, figure.subplots()
+    return Figure(figsize=size, layout="constrained")
+
+
+def _draw(axes: Any, line: Line, color: str) -> None:
+    """Draw a line with its error bars and notes; a line without points is left out."""
+    if not line.points:
+        return
+    values = np.asarray(line.points, dtype=float)
+    spreads = np.asarray(line.spreads, dtype=float) if line.spreads else None
+    axes.errorbar(*values.T, yerr=spreads, marker="o", markersize=4, capsize=3, color=color)
+    for (x, y), note in zip(line.points, line.notes, strict=False):
+        axes.annotate(note, (x, y), xytext=(3, 3), textcoords="offset points", fontsize="x-small")
+
+
+def _handle(color: str, name: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=color, marker="o", markersize=4, label=name)
 
 
 def _name(figure: Any, count: int) -> None:

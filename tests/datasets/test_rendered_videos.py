@@ -79,6 +79,14 @@ def test_depth(tree, rendered):
     assert unknown, "one of the clips shows the sky"
 
 
+def test_depth_of_some_frames(tree):
+    for video in read_rendered_depth(tree, "val", labelled=[2, 0]):
+        assert video.labelled == (2, 0)
+    for wrong in ([], [3], [-1]):
+        with pytest.raises(ValueError, match=r"expected labelled frames in 0\.\.2 of val/clip7"):
+            read_rendered_depth(tree, "val", labelled=wrong)
+
+
 def test_cameras_move_standing_points_to_where_they_are_seen(tree, rendered):
     """Two truths of a clip agree: points of the background are lifted from the first frame."""
     followed = 0

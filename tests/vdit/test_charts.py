@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vdit.charts import save_bars, save_heat_map, save_lines
+from vdit.charts import Line, save_bars, save_heat_map, save_lines, save_panels
 
 LINES = {"up1": [(2, 0.3), (1, 0.1)], "up2": [(1, 0.2)]}
 
@@ -26,6 +26,23 @@ def test_spread_changes_the_picture(tmp_path):
     spreads = {"up1": [0.1, 0.1], "up2": [0.0]}
     save_lines(tmp_path / "b.png", LINES, xlabel="t", ylabel="J", spreads=spreads)
     assert not np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
+
+
+def test_panels_are_joined_as_given_and_may_be_empty(tmp_path):
+    def draw(name, points, **more):
+        panels = {"J": {"V": Line(points, **more), "I": Line([(1, 0.2)])}, "F": {"V": Line([])}}
+        save_panels(tmp_path / f"{name}.png", panels, xlabel="t")
+        return pixels(tmp_path / f"{name}.png")
+
+    plain = draw("a", [(1, 0.1), (3, 0.3), (2, 0.2)])
+    assert not np.array_equal(plain, draw("b", [(1, 0.1), (2, 0.2), (3, 0.6)]))
+    ordered = [(1, 0.1), (3, 0.3), (2, 0.0)]
+    assert not np.array_equal(draw("c", ordered), draw("d", sorted(ordered)))
+    assert not np.array_equal(plain, draw("e", [(1, 0.1), (3, 0.3), (2, 0.2)], notes=["x", "", ""]))
+    spreads = [0.1, float("nan"), 0.0]
+    assert not np.array_equal(plain, draw("f", [(1, 0.1), (3, 0.3), (2, 0.2)], spreads=spreads))
+    with pytest.raises(ValueError, match="expected numbers to draw"):
+        save_panels(tmp_path / "g.png", {"J": {"V": Line([])}}, xlabel="t")
 
 
 def test_bars_may_lack_in_a_group(tmp_path):

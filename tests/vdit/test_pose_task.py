@@ -91,6 +91,16 @@ def test_every_clip_of_a_video_is_asked_about(clip):
     assert swapped["epe"] > 1e-4
 
 
+def test_the_linear_head_needs_the_ends_of_a_clip_alone():
+    view = ViewOptions(num_frames=7)
+    assert Pose(SMALL, view).frames_seen is None
+    assert Pose(LINEAR, view).frames_seen == (0, 6)
+    task, features = Pose(LINEAR, view), torch.randn(3, 4, 6, 3, 3)
+    head = task.build_head(SHAPE).eval()
+    torch.nn.init.normal_(head.output.weight)
+    torch.testing.assert_close(head(features[:, [0, -1]]), head(features))
+
+
 @pytest.mark.parametrize("kind", [SMALL, LINEAR], ids=lambda each: each.kind)
 def test_head_answers_with_a_pose_and_all_of_it_learns(kind):
     torch.manual_seed(0)

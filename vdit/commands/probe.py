@@ -38,6 +38,7 @@ class Task:
     """One kind of probe.
 
     Attributes:
+        name: as files and rows have it.
         schema: dataclass of its configuration, which has `data.dataset` and `data.split`.
         run: (configurations, output folder, device) -> a row each, None while shares of other
             processes are missing.
@@ -45,6 +46,7 @@ class Task:
         details: what is said of a single row beside its metrics.
     """
 
+    name: str
     schema: type[Any]
     run: Callable[[Sequence[Any], Path, str], list[Row] | None]
     full_key: Callable[[str, Mapping[str, Any]], str]
@@ -54,6 +56,7 @@ class Task:
 def _learned(name: str, schema: type[Any], build: BuildTask) -> Task:
     """Make the entry of a learned probe."""
     return Task(
+        name,
         schema,
         partial(run_learned_probes, name, build),
         lambda key, content: learned_key(key),
@@ -106,6 +109,7 @@ def _listed(row: Row, values: Mapping[str, float | None]) -> str:
 
 TASKS = {
     "label_propagation": Task(
+        "label_propagation",
         LabelPropagationConfig,
         run_label_propagation,
         lambda key, content: full_key(key, list(content.get("sources") or {})),
@@ -123,7 +127,7 @@ TASKS = {
 
 def run(arguments: Namespace) -> None:
     """Run the probe that the configuration names, print its rows beside the papers'."""
-    task, content = _read(Path(arguments.config))
+    task, content = read_probe(Path(arguments.config))
     output = Path(arguments.output)
     changes = [_full_change(task, content, change) for change in arguments.changes]
     if arguments.table:
@@ -156,8 +160,12 @@ def run(arguments: Namespace) -> None:
             print(path)
 
 
-def _read(path: Path) -> tuple[Task, dict[str, Any]]:
-    """Split a configuration file into the task and the rest."""
+def read_probe(path: Path) -> tuple[Task, dict[str, Any]]:
+    """Split a configuration file into the task and the rest.
+
+    Raises:
+        ValueError: it cannot be read, or names no task.
+    """
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -148,15 +150,27 @@ class LearnedProbeConfig:
     @property
     def run_key(self) -> str:
         """Name of what the configuration computes: equal for equal results."""
-        facts = asdict(self)
+        facts = result_facts(asdict(self))
         facts["data"]["root"] = self.data.place
-        del facts["paper"]
-        del facts["features"]["keep"]
-        del facts["share"]
-        del facts["pictures"]
-        for name in COSTS:
-            del facts["run"][name]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def result_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what the result of a configuration follows from.
+
+    Args:
+        config: resolved, as `dataclasses.asdict` or the "config" of a row has it; stays as it is.
+
+    Returns:
+        A copy without costs, what is kept or drawn, and the paper it is printed beside.
+    """
+    facts = copy.deepcopy(dict(config))
+    for name in ("paper", "share", "pictures"):
+        facts.pop(name, None)
+    facts["features"].pop("keep", None)
+    for name in COSTS:
+        facts["run"].pop(name, None)
+    return facts
 
 
 def learned_key(key: str) -> str:

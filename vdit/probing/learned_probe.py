@@ -248,6 +248,7 @@ class _LearnedRun:
             "num_training_clips": len(self.folds[0].train),
             "num_frames": num_frames,
             "shown": list(self.task.metrics),
+            "more_is_better": dict(self.task.metrics),
             "unit": self.task.unit,
             "metrics": finite(mean_metrics(by_seed)),
             "standard_errors": finite(standard_errors(by_seed)),

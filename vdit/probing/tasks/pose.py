@@ -97,6 +97,11 @@ class Pose:
         """Make the task of a configuration; the data set makes no difference."""
         return cls(config.head, config.view)
 
+    @property
+    def frames_seen(self) -> tuple[int, ...] | None:
+        """See `SeesFrames`: the linear head compares the ends of a clip."""
+        return (0, self.view.num_frames - 1) if self.head.kind == "linear" else None
+
     def check(self, dataset: VideoDataset[Any]) -> None:
         """See `ProbeTask`, as for all methods."""
         for video in dataset:
