@@ -151,6 +151,6 @@ def test_real_pictures_have_the_statistics_of_the_training(weights, pictures):
 
 def test_an_address_is_shown_as_it_is():
     address = "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth"
-    with pytest.raises(ValueError, match=r"--weights PATH, or path=PATH") as error:
+    with pytest.raises(ValueError, match=r"--weights PATH, or the `path` of its source") as error:
         read_weights(address)
     assert f"got the address {address};" in str(error.value)

@@ -110,7 +110,7 @@ def test_the_model_answers_the_same(model, samples, cache):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"crop_probability": 0.5}, r"draws windows \(crop_probability=0\.5\); set data\.recipe\.augm"),
+        ({"crop_probability": 0.5}, r"draws windows \(crop_probability=0\.5\); set data\.recipe"),
         ({"short_sides": [32, 48]}, "draws one of 2 sizes"),
         ({"color": AugmentationOptions().color}, "draws changes of color"),
     ],
