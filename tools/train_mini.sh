@@ -6,7 +6,8 @@
 # FOLDER, seen from the top of the repository, becomes the model, FOLDER-random the comparison,
 # FOLDER-clips holds what is rendered, FOLDER-training the runs and scores.json. Changes such as
 # run.steps=3 go to all stages with steps.
-# Stopped, also by SIGTERM, it goes on where it was. Two jobs of one thread run side by side.
+# Stopped by Ctrl-C, it goes on where it was. Two jobs of one thread run side by side; where one
+# fails, the other goes on to its end.
 # VDIT and PYTHON name the command and an interpreter that has it (default: vdit, python3).
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -18,7 +18,7 @@ from vdit.prediction import FramePrediction
 from vdit.video_writer import VideoWriter
 from vdit.visualize import draw_legend, object_colors, overlay_masks
 
-MASK_FOLDERS = ("[0-9][0-9]_*",)
+MASK_FOLDERS = ("[0-9][0-9]*_*",)
 UNTRAINED_NOTE = "untrained model: masks mean nothing"
 OVERLAY_NOTE = "untrained model"
 

@@ -204,6 +204,13 @@ def test_demo(tmp_path, capsys, monkeypatch):
     summary = json.loads(capsys.readouterr().out)
     assert len(summary["scores"]) == 3
     assert all(0 <= score["J&F"] <= 1 for score in summary["scores"].values())
+    capsys.readouterr()
+    (tmp_path / "demo" / "masks" / "by_hand").mkdir()
+    assert main(["demo", "-o", str(tmp_path / "demo")]) == 2
+    assert "which holds by_hand; pass another" in capsys.readouterr().err
+    (tmp_path / "demo" / "masks" / "by_hand").rmdir()
+    assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
+    assert capsys.readouterr().out.count("there is no such object, ") == 1
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert names == {"clip.mp4", "masks", "overlay.mp4", "result.json", "scores.json", "sheet.png"}
 

@@ -77,6 +77,14 @@ def test_mistakes_are_one_sentence(clip, tmp_path, capsys, more, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_files_of_others_are_kept(clip, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("mine")
+    assert propagate(clip[0], tmp_path / "out") == 2
+    assert "which holds thesis.tex; pass another" in capsys.readouterr().err
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
+
+
 def test_labels_of_another_size_or_without_objects_are_refused(clip, tmp_path, capsys):
     folder, labels = clip
     write_palette_png(folder / "small.png", labels[0][:-1])

@@ -238,6 +238,11 @@ def test_save(segmenter, clip, tmp_path):
         "00001.png",
         "prediction.json",
     ]
+    prediction.save(tmp_path / "out")
+    (tmp_path / "out" / "thesis.tex").write_text("mine")
+    with pytest.raises(ValueError, match=r"which holds thesis\.tex"):
+        prediction.save(tmp_path / "out")
+    assert (tmp_path / "out" / "thesis.tex").exists()
 
 
 def test_options_are_one_dataclass(segmenter, clip):

@@ -205,6 +205,11 @@ def test_track_says_what_is_wrong(tree, tracker, tmp_path, capsys):
         assert main([*words, *more]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert main([*words, "--dataset", "mot17", "--root", str(tree)]) == 2
+    assert "which holds notes.txt; pass another" in capsys.readouterr().err
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
 # ---- scores ------------------------------------------------------------------------------------
