@@ -263,6 +263,10 @@ def test_frames_of_another_brightness_are_refused(segmenter, make_tree, tmp_path
     dark = read(tmp_path / "dark", config.split).by_video()
     with pytest.raises(ValueError, match="with fingerprint of the first frame '"):
         run_inference(segmenter, dark, replace(config, root="dark"), tmp_path / "out")
+    for filled in (tmp_path / "dark", Path(config.root).parent):  # the latter holds the source
+        with pytest.raises(ValueError, match="expected a new or empty folder, got"):
+            write_changed_tree(config.root, filled, 0.5)
+    assert read(Path(config.root), config.split).by_video()
 
 
 def test_files_say_what_the_names_of_data_sets_say():
