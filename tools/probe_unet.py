@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from vdit.backbone_loading.modelscope import modelscope
 from vdit.build import find_folder, quiet_libraries
-from vdit.datasets.synthetic.recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS, make_scene
+from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.referring_recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS
 from vdit.datasets.synthetic.render import annotate, render_frames
 from vdit.stages.parts import load_parts
 

@@ -16,7 +16,8 @@ from vdit.datasets.synthetic.clip import Annotation, Caption
 from vdit.datasets.synthetic.language.captions import KINDS
 from vdit.datasets.synthetic.language.descriptions import Phrase
 from vdit.datasets.synthetic.language.grammar import Meaning, word_one
-from vdit.datasets.synthetic.recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS, make_scene
+from vdit.datasets.synthetic.recipes import make_scene
+from vdit.datasets.synthetic.referring_recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS
 from vdit.datasets.synthetic.render import annotate, render_frames
 from vdit.structures import Target
 

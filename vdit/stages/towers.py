@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from vdit.datasets.synthetic.recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS
+from vdit.datasets.synthetic.referring_recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS
 from vdit.models.image_encoder import clip_pixel_values, shared_cells
 from vdit.stages.cell_network import CellNetwork, save_cell_network
 from vdit.stages.parts import fresh_networks, save_part
