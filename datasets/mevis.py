@@ -64,6 +64,7 @@ def read_mevis(root: Path, split: str = "train") -> ReferringDataset:
                     object_ids=_read_ids(video, number, expression) if has_truth else None,
                     frame_source=frames,
                     mask_source=masks,
+                    kind=str(expression.get("kind", "")),
                 )
             )
     return ReferringDataset(_NAME, split, tuple(samples))

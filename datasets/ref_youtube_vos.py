@@ -71,6 +71,7 @@ def read_ref_youtube_vos(root: Path, split: str = "train") -> ReferringDataset:
                     object_ids=None if object_id is None else (object_id,),
                     frame_source=frames,
                     mask_source=masks,
+                    kind=str(expression.get("kind", "")),
                 )
             )
     return ReferringDataset(_NAME, split, tuple(samples))

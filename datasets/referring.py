@@ -80,6 +80,7 @@ class ReferringSample:
             where the owners of the data keep the truth.
         labelled: positions of the frames that have masks; None = all of them.
         annotator: 0..3 in Ref-DAVIS17, whose scores are averaged over annotators; else None.
+        kind: what sort of sentence it is, such as "motion", where the list says so; else "".
     """
 
     dataset: str
@@ -92,6 +93,7 @@ class ReferringSample:
     mask_source: MaskSource | None = field(default=None, repr=False)
     labelled: tuple[int, ...] | None = None
     annotator: int | None = None
+    kind: str = ""
 
     @property
     def caption(self) -> str:

@@ -35,6 +35,11 @@ from vdit.datasets.synthetic.referring_recipes import (
     simple,
     single,
 )
+from vdit.datasets.synthetic.refsynth_recipes import (
+    refsynth,
+    refsynth_combinations,
+    refsynth_identical,
+)
 from vdit.datasets.synthetic.scene import CameraPath, Motion, Scene
 from vdit.datasets.synthetic.staging import (
     Stage,
@@ -153,6 +158,13 @@ RECIPES: dict[str, Recipe] = {
     "single": Recipe(single, 1, 128, 128, "one plain object"),
     "crossed": Recipe(crossed, 24, 128, 128, "plain objects that share category or color"),
     "identical": Recipe(identical, 24, 128, 128, "equal objects told apart only by motion"),
+    "refsynth": Recipe(refsynth, 24, 128, 128, "referring, without the looks that are held out"),
+    "refsynth-combinations": Recipe(
+        refsynth_combinations, 24, 128, 128, "a color that its category never has in refsynth"
+    ),
+    "refsynth-identical": Recipe(
+        refsynth_identical, 24, 128, 128, "identical, without the looks that are held out"
+    ),
     "kubric-similar": Recipe(_kubric_similar, 16, 256, 256, "two identical balls that cross"),
     "movi-c": Recipe(_movi_c, 24, 256, 256, "look-alike of MOVi-C: static camera, all moving"),
     "movi-e": Recipe(_movi_e, 24, 256, 256, "look-alike of MOVi-E: many objects, moving camera"),

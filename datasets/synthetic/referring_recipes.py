@@ -37,7 +37,12 @@ FOLLOWERS = ("ball", "car", "duck", "dog", "robot")
 
 def referring(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
     """Several objects, in most clips two or three of one category."""
-    stage = Stage(rng, aspect, draw_camera(rng))
+    return populate(Stage(rng, aspect, draw_camera(rng))), ""
+
+
+def populate(stage: Stage) -> Stage:
+    """Put the objects of a referring clip on a stage."""
+    rng = stage.rng
     count = int(rng.integers(3, 6))
     if rng.random() < 0.1:
         stage.add_passing(random_solid(rng, str(rng.choice(MOVERS))))
@@ -48,7 +53,7 @@ def referring(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
         stage.add(spec, suitable_programs(stage, spec))
     if rng.random() < 0.15:
         stage.add_follower(random_solid(rng, str(rng.choice(FOLLOWERS))))
-    return stage, ""
+    return stage
 
 
 def simple(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
@@ -103,7 +108,12 @@ def _plain_solid(rng: np.random.Generator, category: str) -> ObjectSpec:
 
 def identical(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
     """Two to four equal objects, told apart only by what they do."""
-    stage = Stage(rng, aspect, draw_camera(rng, still=1.0))
+    return populate_with_equals(Stage(rng, aspect, draw_camera(rng, still=1.0))), ""
+
+
+def populate_with_equals(stage: Stage) -> Stage:
+    """Put two to four equal objects on a stage, each with a motion of its own."""
+    rng = stage.rng
     count = int(rng.integers(2, 5))
     while len(stage.objects) < 2:  # large objects may find no room beside each other
         stage.objects.clear()
@@ -111,4 +121,4 @@ def identical(rng: np.random.Generator, aspect: float) -> tuple[Stage, str]:
         for program in rng.permutation(["still", "straight", "bounce", "circle", "stop", "start"]):
             if len(stage.objects) < count:
                 stage.add(spec, [str(program)])
-    return stage, ""
+    return stage

@@ -1,4 +1,4 @@
-"""`vdit data`: render clips in the layout of a benchmark, or check a data set on disk."""
+"""`vdit data`: render clips in the layout of a benchmark, or RefSynth; check a data set on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from vdit.commands import data_check
+from vdit.commands import data_check, data_refsynth
 from vdit.datasets.synthetic.clip import RenderedClip
 from vdit.datasets.synthetic.clips import RenderedClips
 from vdit.datasets.synthetic.recipes import RECIPES, make_scene
@@ -21,10 +21,12 @@ from vdit.datasets.synthetic.writers.records import NamedClips
 
 
 def run(arguments: Namespace) -> None:
-    """Run `vdit data check` or `vdit data render`, or list what the latter can do."""
-    if arguments.action == "check":
-        data_check.run(arguments)
-        return
+    """Run `vdit data check`, `refsynth` or `render`, or list what the latter can do."""
+    actions = {"check": data_check.run, "refsynth": data_refsynth.run, "render": _render}
+    actions[arguments.action](arguments)
+
+
+def _render(arguments: Namespace) -> None:
     if arguments.recipe == "list":
         _list_recipes(arguments.json)
         return

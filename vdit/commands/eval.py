@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,11 +57,24 @@ def lines(report: EvalReport) -> list[str]:
     width = max(len(name) for name in report.metrics)
     names = list(report.parts)
     if names:
-        found.append(" " * (width + 2) + "  mean" + "".join(f"{name:>7}" for name in names))
+        heads = "".join(f"{name:>{_column(name)}}" for name in names)
+        found.append(" " * (width + 2) + "  mean" + heads)
     for metric, value in report.metrics.items():
-        parts = "".join(f"{100 * report.parts[name][metric]:7.2f}" for name in names)
+        parts = "".join(
+            f"{_percent(report.parts[name], metric):>{_column(name)}}" for name in names
+        )
         found.append(f"  {metric:{width}}{100 * value:6.2f}{parts}")
     found += [f"  note: {note}" for note in report.notes]
     if report.num_missing:
         found.append(f"  note: {report.num_missing} missing predictions counted as empty")
     return found
+
+
+def _column(name: str) -> int:
+    """Width of the column of a part."""
+    return max(7, len(name) + 2)
+
+
+def _percent(metrics: Mapping[str, float], name: str) -> str:
+    """A metric in per cent; a part need not have all of them."""
+    return f"{100 * metrics[name]:.2f}" if name in metrics else "-"

@@ -36,6 +36,7 @@ class SentenceScores:
         region: [T] J in 0..1 with the union of the named objects.
         contour: [T] F in 0..1 likewise.
         has_answer: the prediction holds a pixel in some frame.
+        kind: of the sentence, where its list says so.
     """
 
     video: str
@@ -44,6 +45,7 @@ class SentenceScores:
     region: np.ndarray
     contour: np.ndarray
     has_answer: bool
+    kind: str = ""
 
     def as_row(self) -> dict[str, Any]:
         """Means over frames, ready for JSON."""
@@ -57,7 +59,7 @@ class SentenceScores:
             "F": F,
             "J&F": (J + F) / 2,
             "has_answer": self.has_answer,
-        }
+        } | ({"kind": self.kind} if self.kind else {})
 
 
 def evaluate_sentences(
@@ -70,7 +72,8 @@ def evaluate_sentences(
 
     A sentence that names several objects is scored by their union, one that names none by an empty
     mask: J and F of a frame are 1 if the prediction is empty too. Where some sentences name none,
-    N-acc, T-acc and the mean of J&F and both, "final", are given, and J&F of the others.
+    N-acc, T-acc and the mean of J&F and both, "final", are given, and J&F of the others. Where the
+    list says of what kind sentences are, `parts` has each kind.
 
     Args:
         dataset: a split with truth.
@@ -99,7 +102,20 @@ def evaluate_sentences(
         expressions=rows,
         videos=mean_rows(rows, ("J", "F", "J&F")),
         num_missing=num_missing,
+        parts=_by_kind(rows),
     )
+
+
+def _by_kind(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """J&F, J and F of each kind of sentence; nothing where kinds are not known."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if "kind" in row:
+            kinds.setdefault(row["kind"], []).append(row)
+    return {
+        kind: {name: float(np.mean([row[name] for row in found])) for name in ("J&F", "J", "F")}
+        for kind, found in kinds.items()
+    }
 
 
 def score_sentences(
@@ -174,6 +190,7 @@ def _score_video(
             region=scores[0, n],
             contour=scores[1, n],
             has_answer=bool(has_answer[n]),
+            kind=sample.kind,
         )
         for n, sample in enumerate(samples)
     ]

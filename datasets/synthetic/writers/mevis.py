@@ -22,8 +22,9 @@ def write_mevis(clips: NamedClips, root: Path, split: str = "train") -> None:
 
     All captions are written; those that name nothing have empty lists of obj_id and anno_id, as in
     MeViS v2. An obj_id is the index into the scene's objects, an anno_id counts the objects of the
-    split; both are numbers in the expressions, and mask_dict.json has the anno_id as a string. The
-    truth of "valid" and "test" is hidden: no mask_dict.json, and expressions without ids.
+    split; both are numbers in the expressions, and mask_dict.json has the anno_id as a string.
+    Beside them stands the kind of the caption, which MeViS does not have. The truth of "valid" and
+    "test" is hidden: no mask_dict.json, and expressions of text alone.
 
     Args:
         clips: names of the videos and clips.
@@ -64,6 +65,7 @@ def _list_expressions(name: str, clip: RenderedClip, first: int | None) -> dict[
     for number, caption in enumerate(clip.captions):
         expression: dict[str, Any] = {"exp": caption.text}
         if first is not None:
+            expression["kind"] = caption.kind
             expression["obj_id"] = [int(k) for k in caption.objects]
             expression["anno_id"] = [first + int(k) for k in caption.objects]
         expressions[str(number)] = expression

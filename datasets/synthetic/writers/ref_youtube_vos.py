@@ -51,10 +51,11 @@ def write_ref_youtube_vos(clips: NamedClips, root: Path, split: str = "train") -
         train/meta.json                          {"videos": {vid: {"objects": {obj_id: ...}}}}
         meta_expressions/<split>/meta_expressions.json
 
-    Ids are strings; object k of a scene has the obj_id k + 1. Captions that name no object or
-    several are left out. As in the real data, any other split than "train" has neither masks nor
-    meta.json, and its expressions have no obj_id. A split is written as a whole: a second call
-    replaces its JSON files.
+    Ids are strings; object k of a scene has the obj_id k + 1. Beside it stands the kind of the
+    caption, which the real data do not have. Captions that name no object or several are left out.
+    As in the real data, any other split than "train" has neither masks nor meta.json, and its
+    expressions are text alone. A split is written as a whole: a second call replaces its JSON
+    files.
 
     Args:
         clips: names of the videos and clips.
@@ -91,7 +92,8 @@ def _list_expressions(name: str, clip: RenderedClip, has_truth: bool) -> dict[st
             "leave the clip out"
         )
     return {
-        str(number): {"exp": caption.text} | ({"obj_id": str(k + 1)} if has_truth else {})
+        str(number): {"exp": caption.text}
+        | ({"obj_id": str(k + 1), "kind": caption.kind} if has_truth else {})
         for number, (k, caption) in enumerate(pairs)
     }
 

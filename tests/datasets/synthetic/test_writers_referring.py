@@ -60,10 +60,10 @@ def test_ref_youtube_vos_train(clip, make_clip, tmp_path):
     assert list(videos) == ["a1", "b2"]
     assert videos["a1"]["frames"] == names
     assert videos["a1"]["expressions"] == {
-        "0": {"exp": "the red cube", "obj_id": "1"},
-        "1": {"exp": "the cube, that bounces", "obj_id": "1"},
-        "2": {"exp": "The ball", "obj_id": "2"},
-        "3": {"exp": "the green cube on the right", "obj_id": "3"},
+        "0": {"exp": "the red cube", "obj_id": "1", "kind": "appearance"},
+        "1": {"exp": "the cube, that bounces", "obj_id": "1", "kind": "motion"},
+        "2": {"exp": "The ball", "obj_id": "2", "kind": "category"},
+        "3": {"exp": "the green cube on the right", "obj_id": "3", "kind": "spatial"},
     }
     labels = read_palette(tmp_path / "train/Annotations/a1")
     for k, masks in enumerate(clip.masks):
@@ -154,8 +154,10 @@ def test_mevis(clip, make_clip, tmp_path):
     assert (tmp_path / "valid_u/JPEGImages/b/00003.jpg").is_file()
     expressions = videos["b"]["expressions"]
     assert list(expressions) == ["0", "1", "2", "3", "4", "5"]
-    assert expressions["4"] == {"exp": "two cubes", "obj_id": [0, 2], "anno_id": [3, 5]}
-    assert expressions["5"] == {"exp": "a yellow cone", "obj_id": [], "anno_id": []}
+    several = {"exp": "two cubes", "kind": "several", "obj_id": [0, 2], "anno_id": [3, 5]}
+    assert expressions["4"] == several
+    nothing = {"exp": "a yellow cone", "kind": "no target", "obj_id": [], "anno_id": []}
+    assert expressions["5"] == nothing
     mask_dict = read_json(tmp_path / "valid_u/mask_dict.json")
     assert list(mask_dict) == ["0", "1", "2", "3", "4", "5"]
     for k, masks in enumerate(clip.masks):

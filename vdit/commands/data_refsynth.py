@@ -1,0 +1,81 @@
+"""`vdit data refsynth`: render parts of the benchmark in the layout of a public data set."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from vdit.datasets.synthetic.clip import RenderedClip
+from vdit.datasets.synthetic.refsynth import PARTS, REFSYNTH_VERSION, RefSynth
+from vdit.datasets.synthetic.scene import VERSION
+from vdit.datasets.synthetic.writers.layouts import LAYOUTS, NEEDS
+from vdit.datasets.synthetic.writers.records import read_json, write_json
+
+RECORD = "refsynth.json"
+"""Written last: what a folder holds."""
+
+SPLITS = {"mevis": "valid_u", "ref-youtube-vos": "train"}
+"""The split of a layout whose truth readers look for; the part "train" is always "train"."""
+
+
+def run(arguments: Namespace) -> None:
+    """Render what is not there yet."""
+    if arguments.layout not in SPLITS:
+        raise ValueError(f"expected --layout {' or '.join(SPLITS)}, got {arguments.layout!r}")
+    if arguments.workers < 0:
+        raise ValueError(f"expected --workers >= 0, got {arguments.workers}")
+    names = arguments.parts or [name for name in PARTS if name != "train"]
+    parts = [RefSynth(name, _count(name, arguments.count)) for name in names]
+    root = Path(arguments.output)
+    rows = [_write(part, root / part.name, arguments.layout, arguments.workers) for part in parts]
+    if arguments.json:
+        print(json.dumps({"version": REFSYNTH_VERSION, "parts": rows}))
+        return
+    for row in rows:
+        state = "rendered" if row["is_new"] else "there already"
+        print(f"{root / row['part']}: {row['clips']} clips as {row['layout']}, {state}")
+
+
+def _count(name: str, count: int | None) -> int | None:
+    """Take no more clips than a part has."""
+    return count if count is None or name not in PARTS else min(count, PARTS[name].count)
+
+
+def _write(part: RefSynth, folder: Path, layout: str, workers: int) -> dict[str, Any]:
+    """Render a part unless it is there; say what it is."""
+    split = "train" if part.name == "train" else SPLITS[layout]
+    facts: dict[str, Any] = {
+        "version": REFSYNTH_VERSION,
+        "renderer": VERSION,
+        "part": part.name,
+        "layout": layout,
+        "split": split,
+        "clips": len(part),
+        "digest": part.digest(),
+    }
+    path = folder / RECORD
+    found = read_json(path)
+    if found and found != facts:
+        changed = next(name for name in facts if found.get(name) != facts[name])
+        raise ValueError(
+            f"expected RefSynth with {changed} {facts[changed]!r} in {folder}, found "
+            f"{found.get(changed)!r}; remove the folder, or write to another"
+        )
+    if not found:
+        LAYOUTS[layout](_fitting(part, layout, workers), folder, split)
+        write_json(path, facts)
+    return facts | {"is_new": not found}
+
+
+def _fitting(part: RefSynth, layout: str, workers: int) -> Iterator[tuple[str, RenderedClip]]:
+    """Render in order; clips without a sentence that the layout can hold are left out."""
+    loader = DataLoader(part, batch_size=None, num_workers=workers)
+    for index, clip in enumerate(tqdm(loader, desc=part.name, unit="clip", disable=None)):
+        if NEEDS[layout](clip):
+            yield part.video(index), clip
