@@ -15,6 +15,7 @@ from vdit.commands.segment import check_device
 from vdit.config import load_config
 from vdit.memory import map_large_blocks
 from vdit.study.identical_objects import (
+    Answer,
     IdenticalObjectsConfig,
     compare,
     page_of,
@@ -30,8 +31,10 @@ def run(arguments: argparse.Namespace) -> None:
     check_device(arguments.device)
     quiet_libraries()
     map_large_blocks()
-    answers = compare(config, arguments.models, arguments.output, arguments.device)
-    files = write_answers(config, answers, arguments.output)
+    answers: list[Answer] = []
+    for answer in compare(config, arguments.models, arguments.output, arguments.device):
+        answers.append(answer)
+        files = write_answers(config, answers, arguments.output)
     if arguments.json:
         print(files[1].read_text().rstrip())
         return

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from vdit.datasets.synthetic.clip import Caption, RenderedClip
+from vdit.datasets.synthetic.language.wordings import SYNONYMS
 from vdit.datasets.synthetic.recipes import make_scene
-from vdit.datasets.synthetic.refsynth_recipes import is_held_out
+from vdit.datasets.synthetic.refsynth_recipes import HELD_OUT
 from vdit.datasets.synthetic.render import render
 from vdit.datasets.synthetic.scene import Light, Scene
 
@@ -38,8 +40,10 @@ class Part:
         first_seed: of the first one; the others follow.
         kinds: of sentences that count.
         per_kind: sentences of a kind to choose from.
-        only_held_out: only sentences that name an object of a held-out look count.
-        is_dim: light is low, and comes and goes; else it is that of the recipe.
+        most: sentences of a clip that count; None = all.
+        only_held_out: only sentences that name an object of a held-out look by both of its words
+            count.
+        light_changes: light comes and goes; else it is that of the recipe.
     """
 
     summary: str
@@ -48,8 +52,9 @@ class Part:
     first_seed: int
     kinds: tuple[str, ...] = (*TARGET_KINDS, ABSENT_KIND)
     per_kind: int = 2
+    most: int | None = None
     only_held_out: bool = False
-    is_dim: bool = False
+    light_changes: bool = False
 
 
 PARTS: dict[str, Part] = {
@@ -61,8 +66,9 @@ PARTS: dict[str, Part] = {
         "refsynth-combinations",
         150,
         20_000,
-        TARGET_KINDS,
-        per_kind=6,
+        ("appearance",),
+        per_kind=50,
+        most=3,
         only_held_out=True,
     ),
     "identical": Part(
@@ -76,12 +82,12 @@ PARTS: dict[str, Part] = {
         "sentences about what is there and about what is not", "refsynth", 150, 40_000
     ),
     "lighting": Part(
-        "the clips of seen in low light that comes and goes",
+        "the clips of seen in light that comes and goes",
         "refsynth",
         150,
         10_000,
         TARGET_KINDS,
-        is_dim=True,
+        light_changes=True,
     ),
 }
 """Training draws seeds from 1,000,000 on, so that any amount of it leaves the other parts alone."""
@@ -120,38 +126,57 @@ class RefSynth(Dataset[RenderedClip]):
     def scene(self, index: int) -> Scene:
         """Draw the scene of a clip."""
         scene = make_scene(self.part.recipe, self.part.first_seed + index)
-        return replace(scene, light=_dimmed(scene)) if self.part.is_dim else scene
+        return replace(scene, light=_clouded(scene)) if self.part.light_changes else scene
 
     def video(self, index: int) -> str:
         """Name a clip: the part and its seed."""
         return f"{self.name}-{self.part.first_seed + index:07d}"
 
     def digest(self) -> str:
-        """Hash the version and all scenes, 16 hexadecimal digits; nothing is rendered."""
-        scenes = [self.scene(index).as_json() for index in range(self.count)]
-        text = json.dumps([REFSYNTH_VERSION, scenes], sort_keys=True)
+        """Hash the version, the rule and all scenes, 16 hexadecimal digits; nothing is rendered.
+
+        Numbers count to six digits: processors may differ in the last ones.
+        """
+        scenes = [_rounded(self.scene(index).as_json()) for index in range(self.count)]
+        text = json.dumps([REFSYNTH_VERSION, asdict(self.part), scenes], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def choose_sentences(captions: Sequence[Caption], scene: Scene, part: Part) -> tuple[Caption, ...]:
     """Keep the sentences that count: about one object or none, of the kinds of the part.
 
+    What is not there is never called by a held-out look: a model would learn that it never is.
+
     Args:
         captions: of a clip.
         scene: of the same clip.
         part: whose rule is applied.
     """
-    held_out = {index for index, spec in enumerate(scene.objects) if is_held_out(spec)}
-    return tuple(
-        caption
-        for caption in captions
-        if caption.kind in part.kinds
-        and (not part.only_held_out or held_out.issuperset(caption.objects))
-    )
+    chosen = []
+    for caption in captions:
+        looks = _held_out_looks(caption.text)
+        if caption.objects:
+            named = {(scene.objects[k].category, scene.objects[k].color) for k in caption.objects}
+            fits = bool(named & looks) or not part.only_held_out
+        else:
+            fits = not looks
+        if caption.kind in part.kinds and fits:
+            chosen.append(caption)
+    return tuple(chosen[: part.most])
 
 
-def _dimmed(scene: Scene) -> Light:
-    """Low light from the same side, with deep clouds."""
+def _held_out_looks(text: str) -> set[tuple[str, str]]:
+    """Find held-out looks whose category and color a sentence both says."""
+    words = set(text.split())
+    return {
+        (category, color)
+        for category, color in HELD_OUT
+        if category in words and words.intersection(SYNONYMS.get(color, (color,)))
+    }
+
+
+def _clouded(scene: Scene) -> Light:
+    """A low sun on the same side behind deep clouds that pass."""
     rng = np.random.default_rng((scene.seed, 5))
     return replace(
         scene.light,
@@ -159,3 +184,12 @@ def _dimmed(scene: Scene) -> Light:
         ambient=float(rng.uniform(0.15, 0.25)),
         flicker=float(rng.uniform(0.6, 0.85)),
     )
+
+
+def _rounded(value: Any) -> Any:
+    """Round all numbers in plain data."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value

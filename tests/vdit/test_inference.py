@@ -270,12 +270,18 @@ def test_frames_of_another_brightness_are_refused(segmenter, make_tree, tmp_path
 
 
 def test_files_say_what_the_names_of_data_sets_say():
-    paths = sorted(CONFIGS.glob("*.yaml"))
+    paths = sorted(set(CONFIGS.glob("*.yaml")) - {CONFIGS / "refsynth.yaml"})
     assert len(paths) == 6
     for path in paths:
         config = read_inference_config(str(path))
         assert config == read_inference_config(config.dataset), path
     assert {read_inference_config(name).dataset for name in RELEASED} == set(RELEASED)
+
+
+def test_refsynth_is_read_as_mevis_with_one_answer():
+    config = read_inference_config(str(CONFIGS / "refsynth.yaml"))
+    assert (config.dataset, config.split, config.select) == ("mevis", "valid_u", "best")
+    assert config.options(24).window == 36
 
 
 def test_the_whole_video_is_one_window():

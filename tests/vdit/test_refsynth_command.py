@@ -8,6 +8,7 @@ from tests.vdit.evaluation.prediction_trees import shift, write_predictions
 from vdit.cli import main
 from vdit.datasets.referring_datasets import REFERRING_DATASETS
 from vdit.datasets.synthetic.refsynth import PARTS, RefSynth
+from vdit.datasets.synthetic.writers.layouts import NEEDS
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,32 @@ def test_what_is_there_stays(root, capsys):
     assert path.stat().st_mtime_ns == before
 
 
+def test_what_was_begun_is_gone_on_with_and_nothing_else_goes_there(tmp_path, capsys):
+    words = ["data", "refsynth", "identical", "--count", "1", "-o", str(tmp_path)]
+    assert main(words) == 0
+    path = tmp_path / "identical" / "refsynth.json"
+    facts = json.loads(path.read_text())
+    assert (facts.pop("written"), facts.pop("left_out")) == (1, 0)
+    path.write_text(json.dumps(facts))  # as a killed process leaves it
+    (tmp_path / "identical" / "valid_u" / "mask_dict.json").unlink()
+    capsys.readouterr()
+    assert main([*words, "--layout", "ref-youtube-vos"]) == 2
+    assert "expected RefSynth with layout 'ref-youtube-vos'" in capsys.readouterr().err
+    assert main(words) == 0
+    assert "1 clips as mevis, rendered" in capsys.readouterr().out
+    assert (tmp_path / "identical" / "valid_u" / "mask_dict.json").is_file()
+    assert json.loads(path.read_text())["written"] == 1
+
+
+def test_clips_without_sentences_are_counted(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(NEEDS, "mevis", lambda clip: clip.scene == RefSynth("identical").scene(1))
+    words = ["data", "refsynth", "identical", "--count", "2", "-o", str(tmp_path)]
+    assert main(words) == 0
+    assert "1 clips as mevis, rendered, 1 without such sentences" in capsys.readouterr().out
+    samples = REFERRING_DATASETS["mevis"].read(tmp_path / "identical", "valid_u")
+    assert {each.video for each in samples} == {"identical-0030001"}
+
+
 def test_ref_youtube_vos_has_the_truth_of_all_parts(tmp_path, capsys):
     words = ["data", "refsynth", "identical", "--count", "1", "--layout", "ref-youtube-vos"]
     assert main([*words, "-o", str(tmp_path)]) == 0
@@ -73,6 +100,10 @@ def test_ref_youtube_vos_has_the_truth_of_all_parts(tmp_path, capsys):
     [
         (["unseen"], f"expected a part among {', '.join(PARTS)}; got 'unseen'"),
         (["--layout", "davis"], "expected --layout mevis or ref-youtube-vos, got 'davis'"),
+        (
+            ["no-target", "--layout", "ref-youtube-vos"],
+            "expected --layout mevis for no-target, which ref-youtube-vos cannot hold",
+        ),
         (["--count", "0"], "expected a count in 1..100, the clips of val; got 0"),
         (["--workers", "-1"], "expected --workers >= 0, got -1"),
     ],

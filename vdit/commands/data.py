@@ -97,7 +97,8 @@ def _list_recipes(as_json: bool) -> None:
         summaries = {name: recipe.summary for name, recipe in RECIPES.items()}
         print(json.dumps({"recipes": summaries, "layouts": list(LAYOUTS)}))
         return
+    width = max(map(len, RECIPES))
     for name, recipe in RECIPES.items():
         size = f"{recipe.num_frames} frames of {recipe.height}x{recipe.width}"
-        print(f"{name:16} {recipe.summary} ({size})")
+        print(f"{name:{width}} {recipe.summary} ({size})")
     print(f"layouts: {', '.join(LAYOUTS)}")

@@ -18,7 +18,7 @@ from vdit.datasets.synthetic.writers.layouts import LAYOUTS, NEEDS
 from vdit.datasets.synthetic.writers.records import read_json, write_json
 
 RECORD = "refsynth.json"
-"""Written last: what a folder holds."""
+"""What a folder holds, and whether all of it is there."""
 
 SPLITS = {"mevis": "valid_u", "ref-youtube-vos": "train"}
 """The split of a layout whose truth readers look for; the part "train" is always "train"."""
@@ -30,7 +30,7 @@ def run(arguments: Namespace) -> None:
         raise ValueError(f"expected --layout {' or '.join(SPLITS)}, got {arguments.layout!r}")
     if arguments.workers < 0:
         raise ValueError(f"expected --workers >= 0, got {arguments.workers}")
-    names = arguments.parts or [name for name in PARTS if name != "train"]
+    names = arguments.parts or _parts_of(arguments.layout)
     parts = [RefSynth(name, _count(name, arguments.count)) for name in names]
     root = Path(arguments.output)
     rows = [_write(part, root / part.name, arguments.layout, arguments.workers) for part in parts]
@@ -39,7 +39,18 @@ def run(arguments: Namespace) -> None:
         return
     for row in rows:
         state = "rendered" if row["is_new"] else "there already"
-        print(f"{root / row['part']}: {row['clips']} clips as {row['layout']}, {state}")
+        left_out = f", {row['left_out']} without such sentences left out" * bool(row["left_out"])
+        print(f"{root / row['part']}: {row['written']} clips as {row['layout']}, {state}{left_out}")
+
+
+def _parts_of(layout: str) -> list[str]:
+    """List what is rendered unless parts are named."""
+    return [name for name in PARTS if name != "train" and _says(layout, name)]
+
+
+def _says(layout: str, part: str) -> bool:
+    """Whether a layout can hold what a part asks: Ref-YouTube-VOS has no absent objects."""
+    return layout == "mevis" or part != "no-target"
 
 
 def _count(name: str, count: int | None) -> int | None:
@@ -48,7 +59,9 @@ def _count(name: str, count: int | None) -> int | None:
 
 
 def _write(part: RefSynth, folder: Path, layout: str, workers: int) -> dict[str, Any]:
-    """Render a part unless it is there; say what it is."""
+    """Render a part unless all of it is there; say what it is."""
+    if not _says(layout, part.name):
+        raise ValueError(f"expected --layout mevis for {part.name}, which {layout} cannot hold")
     split = "train" if part.name == "train" else SPLITS[layout]
     facts: dict[str, Any] = {
         "version": REFSYNTH_VERSION,
@@ -61,21 +74,28 @@ def _write(part: RefSynth, folder: Path, layout: str, workers: int) -> dict[str,
     }
     path = folder / RECORD
     found = read_json(path)
-    if found and found != facts:
-        changed = next(name for name in facts if found.get(name) != facts[name])
-        raise ValueError(
-            f"expected RefSynth with {changed} {facts[changed]!r} in {folder}, found "
-            f"{found.get(changed)!r}; remove the folder, or write to another"
-        )
-    if not found:
-        LAYOUTS[layout](_fitting(part, layout, workers), folder, split)
-        write_json(path, facts)
-    return facts | {"is_new": not found}
+    for name, value in facts.items():
+        if found and found.get(name) != value:
+            raise ValueError(
+                f"expected RefSynth with {name} {value!r} in {folder}, found "
+                f"{found.get(name)!r}; remove the folder, or write to another"
+            )
+    if "written" in found:
+        return found | {"is_new": False}
+    write_json(path, facts)  # so that nothing else is rendered into what is begun
+    written: list[str] = []
+    LAYOUTS[layout](_fitting(part, layout, workers, written), folder, split)
+    counts = {"written": len(written), "left_out": len(part) - len(written)}
+    write_json(path, facts | counts)
+    return facts | counts | {"is_new": True}
 
 
-def _fitting(part: RefSynth, layout: str, workers: int) -> Iterator[tuple[str, RenderedClip]]:
+def _fitting(
+    part: RefSynth, layout: str, workers: int, written: list[str]
+) -> Iterator[tuple[str, RenderedClip]]:
     """Render in order; clips without a sentence that the layout can hold are left out."""
     loader = DataLoader(part, batch_size=None, num_workers=workers)
     for index, clip in enumerate(tqdm(loader, desc=part.name, unit="clip", disable=None)):
         if NEEDS[layout](clip):
-            yield part.video(index), clip
+            written.append(part.video(index))
+            yield written[-1], clip

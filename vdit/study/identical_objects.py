@@ -1,27 +1,31 @@
 """Which features tell equal objects apart? Labels of two equal balls, carried through a crossing.
 
 For every network the block and the noise level are chosen on clips of their own, then it is scored
-on others. What tells the balls apart can only be motion.
+on others. The balls have one look; size, place and motion tell them apart, and once they have
+met only what was remembered of these.
 
 <output>/clips/{choose,score}/     rendered clips in the layout of Kubric-Similar
 <output>/{choose,score}/           results, as `vdit probe -o` leaves them
+<output>/weights.json              which weights they are of
 
 Reference: TED, Figs. 7 and 8, on Kubric-Similar; see docs/probing.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vdit.atomic import replace_when_complete
 from vdit.datasets.synthetic.clips import RenderedClips
+from vdit.datasets.synthetic.recipes import make_scene
 from vdit.datasets.synthetic.writers.davis import write_davis
-from vdit.datasets.synthetic.writers.records import read_json
+from vdit.datasets.synthetic.writers.records import read_json, write_json
 from vdit.probing.feature_sources import FeatureSource
 from vdit.probing.label_propagation import run_label_propagation
 from vdit.probing.propagation_config import (
@@ -34,6 +38,7 @@ from vdit.probing.results import Row, format_value, provenance
 RECIPE = "kubric-similar"
 METRIC = "J_m"
 FIRST_SEEDS = {"choose": 1000, "score": 0}
+WEIGHTS_FILE = "weights.json"
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,13 @@ class Candidate:
     Attributes:
         source: the network; its block and noise level are chosen. A path is seen from the folder
             of all checkpoints.
+        weights: file in the folder at this path that is there once the network is trained.
         blocks: to choose from.
         timesteps: to choose from.
     """
 
     source: FeatureSource = field(default_factory=lambda: FeatureSource(block=""))
+    weights: str = ""
     blocks: list[str] = field(default_factory=list)
     timesteps: list[float] = field(default_factory=list)
 
@@ -84,6 +91,11 @@ class IdenticalObjectsConfig:
         for name, each in self.networks.items():
             if not each.blocks or not each.timesteps:
                 raise ValueError(f"expected blocks and timesteps of {name}, got none")
+            if (each.source.path is None) != (not each.weights):
+                raise ValueError(
+                    f"expected weights of {name} where it has a path, got path "
+                    f"{each.source.path!r} and weights {each.weights!r}"
+                )
 
 
 @dataclass(frozen=True)
@@ -105,8 +117,8 @@ class Answer:
 
 def compare(
     config: IdenticalObjectsConfig, models: Path, output: Path, device: str = "cpu"
-) -> list[Answer]:
-    """Choose for every network, and score it; what is done already is kept.
+) -> Iterator[Answer]:
+    """Choose for one network after another, and score it; what is done already is kept.
 
     Args:
         config: what is compared.
@@ -115,15 +127,15 @@ def compare(
         device: where networks and propagation run.
 
     Raises:
-        ValueError: clips in the folder are others than the configuration asks for, a backbone or
-            block is unknown, or the propagation's options are out of range.
+        ValueError: there is no such folder; clips or weights are others than those of earlier
+            results; a backbone or block is unknown, or the propagation's options are out of range.
     """
+    if not models.is_dir():
+        raise ValueError(f"expected a folder of checkpoints, got {models}")
     for split, count in (("choose", config.choose), ("score", config.score)):
         _render(config, output / "clips" / split, split, count)
-    return [
-        _answer(config, name, _found(each, models), output, device)
-        for name, each in config.networks.items()
-    ]
+    for name, each in config.networks.items():
+        yield _answer(config, name, _found(name, each, models, output), output, device)
 
 
 def page_of(config: IdenticalObjectsConfig, answers: Sequence[Answer]) -> str:
@@ -161,14 +173,22 @@ def write_answers(
     return [page, everything]
 
 
-def _found(candidate: Candidate, models: Path) -> Candidate | None:
+def _found(name: str, candidate: Candidate, models: Path, output: Path) -> Candidate | None:
     """Resolve the path of the weights; None = they are not there."""
-    path = candidate.source.path
-    if path is None:
+    if candidate.source.path is None:
         return candidate
-    folder = models / path
-    if not folder.is_dir():
+    folder = models / candidate.source.path
+    weights = folder / candidate.weights
+    if not weights.is_file():
         return None
+    path, digest = output / WEIGHTS_FILE, hashlib.sha256(weights.read_bytes()).hexdigest()
+    known = read_json(path)
+    if known.setdefault(name, digest) != digest:
+        raise ValueError(
+            f"expected in {weights} the weights that the results of {name} in {output} are of, "
+            "found others; remove the results"
+        )
+    write_json(path, known)
     return replace(candidate, source=replace(candidate.source, path=str(folder.resolve())))
 
 
@@ -213,16 +233,16 @@ def _run(
 
 def _render(config: IdenticalObjectsConfig, root: Path, split: str, count: int) -> None:
     """Render the clips of a split, unless they are there."""
+    first, size = FIRST_SEEDS[split], (config.frames, config.side, config.side)
+    names = {f"{RECIPE}-{first + index:06d}": first + index for index in range(count)}
+    scenes = {f"val/{name}": make_scene(RECIPE, seed, *size) for name, seed in names.items()}
     known: dict[str, Any] = read_json(root / "rendered.json").get("clips", {})
-    wanted = (count, {(config.frames, config.side, config.side)})
-    sizes = {(each["num_frames"], each["height"], each["width"]) for each in known.values()}
-    if known and (len(known), sizes) != wanted:
+    wanted = json.loads(json.dumps({name: scene.as_json() for name, scene in scenes.items()}))
+    if known and known != wanted:
         raise ValueError(
-            f"expected {count} clips of {config.frames} frames of {config.side}x{config.side} in "
-            f"{root}, found {len(known)} others; remove the folder"
+            f"expected {count} clips of {size[0]} frames of {size[1]}x{size[2]} in {root}, found "
+            f"{len(known)} others; remove the folder"
         )
     if not known:
-        seed = FIRST_SEEDS[split]
-        clips = RenderedClips(RECIPE, count, seed, config.frames, config.side, config.side)
-        named = ((f"{RECIPE}-{seed + index:06d}", clips[index]) for index in range(count))
-        write_davis(named, root, "val")
+        clips = RenderedClips(RECIPE, count, first, *size)
+        write_davis(zip(names, (clips[index] for index in range(count)), strict=True), root, "val")
