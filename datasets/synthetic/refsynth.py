@@ -64,7 +64,7 @@ PARTS: dict[str, Part] = {
     "combinations": Part(
         "colors that training has never shown on their categories",
         "refsynth-combinations",
-        150,
+        200,
         20_000,
         ("appearance",),
         per_kind=50,

@@ -23,7 +23,7 @@ DIGESTS = {
     "train": "52b1ea5dc14877c0",
     "val": "4583aa55d207a319",
     "seen": "2a1f0302e929bb0b",
-    "combinations": "bfcf1b1588196c3c",
+    "combinations": "230c66326c8681ca",
     "identical": "edccfb5ab7347b1f",
     "no-target": "94f15a11a37a2c79",
     "lighting": "e7c39442a560ded3",
