@@ -127,7 +127,6 @@ def test_which_sentences_count():
 
 
 def test_gray_is_also_spelt_grey():
-    assert ("tree", "gray") in HELD_OUT or ("can", "gray") in HELD_OUT
     category = next(name for name, color in sorted(HELD_OUT) if color == "gray")
     told = [Caption(f"a grey {category}", "no target", ())]
     assert choose_sentences(told, RefSynth("val").scene(0), PARTS["train"]) == ()
