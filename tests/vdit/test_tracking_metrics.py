@@ -5,8 +5,9 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
 from tests.vdit import slow_tracking
 from vdit.metrics.hota import ALPHAS
@@ -154,11 +155,21 @@ def test_perfect_prediction(memory, seed):
     assert memory == "frame" or summary["Frag"] == 0
 
 
+def most_pairs(sequence):
+    """Pairs that overlap by half when each frame is matched for their number alone."""
+    pairs = (frame.overlap >= 0.5 for frame in sequence.frames)
+    return sum(int(each[linear_sum_assignment(~each)].sum()) for each in pairs)
+
+
 @quick
 @given(seeds)
+@example(
+    1_022_358_489
+)  # CLEAR goes on with a pair that costs it two others: 12 hits, identities 13
 def test_ranges_and_sums(seed):
     true, predicted = random_rows(seed)
-    scores = score_tracking(overlap_boxes(true, predicted, 8))
+    sequence = overlap_boxes(true, predicted, 8)
+    scores = score_tracking(sequence)
     summary = scores.summary()
     for name in ("HOTA", "DetA", "AssA", "LocA", "MOTP", "IDF1", "IDP", "IDR"):
         assert 0 <= summary[name] <= 1, name
@@ -167,7 +178,7 @@ def test_ranges_and_sums(seed):
         np.testing.assert_array_equal(part.hits + part.misses, len(true))
         np.testing.assert_array_equal(part.hits + part.false_alarms, len(predicted))
     assert summary["MT"] + summary["PT"] + summary["ML"] == len(np.unique(true[:, 1]))
-    assert scores.identity.hits <= scores.clear.hits + 1e-9
+    assert max(scores.identity.hits, scores.clear.hits) <= most_pairs(sequence)
     assert (np.diff(scores.hota.hits) <= 0).all()
 
 
