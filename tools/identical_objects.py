@@ -6,12 +6,12 @@ python tools/identical_objects.py RUNS -o RUNS/identical   # again after more ne
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 from vdit.build import quiet_libraries
 from vdit.commands.segment import check_device
+from vdit.commands.study_tools import call, study_parser
 from vdit.config import load_config
 from vdit.memory import map_large_blocks
 from vdit.study.identical_objects import (
@@ -44,23 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     """Read the arguments; 2 for a mistake in them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("models", type=Path, help="folder of the trained checkpoints")
-    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="of the configuration")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--config", type=Path, default=CONFIG, help="(default: %(default)s)")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_intermixed_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(arguments)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return call(run, study_parser(str(__doc__), CONFIG))
 
 
 if __name__ == "__main__":

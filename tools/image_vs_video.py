@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from pathlib import Path
 
 from vdit.build import quiet_libraries
 from vdit.commands.segment import check_device
+from vdit.commands.study_tools import call, study_parser
 from vdit.memory import map_large_blocks
 from vdit.probing.sweeps import check_drawing
 from vdit.study.cells import AXES
@@ -59,27 +59,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     """Read the arguments; 2 for a mistake in them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("models", type=Path, help="folder of the trained checkpoints")
-    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="of study.yaml")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the study")
-    parser.add_argument("--config", type=Path, default=CONFIGS, help="folder of study.yaml")
+    parser = study_parser(str(__doc__), CONFIGS)
     parser.add_argument("--axes", nargs="+", choices=AXES, default=AXES, help="what is run")
     parser.add_argument("--probes", nargs="+", metavar="NAME", help="that are run; all by default")
     parser.add_argument("--minutes", type=float, help="nothing begins after them; 0 runs nothing")
     parser.add_argument("--pictures", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_intermixed_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(arguments)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return call(run, parser)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,7 @@ def refsynth_combinations(rng: np.random.Generator, aspect: float) -> tuple[Stag
             stage.add(spec, suitable_programs(stage, spec))
     for _ in range(int(rng.integers(0, 3))):
         spec = draw_object(stage)
-        if not spec.sprite:
-            spec = replace(spec, color=_seen_color(rng, spec))
+        spec = replace(spec, color=_seen_color(rng, spec))
         stage.add(spec, suitable_programs(stage, spec))
     return stage, ""
 
@@ -78,10 +77,7 @@ def _close_camera(rng: np.random.Generator, still: float = 0.5) -> CameraPath:
 
 
 def _recolored(stage: Stage) -> Stage:
-    stage.objects[:] = [
-        replace(spec, color=_seen_color(stage.rng, spec)) if is_held_out(spec) else spec
-        for spec in stage.objects
-    ]
+    stage.objects[:] = [replace(spec, color=_seen_color(stage.rng, spec)) for spec in stage.objects]
     return stage
 
 

@@ -16,8 +16,7 @@ from vdit.datasets.synthetic.clip import RenderedClip
 from vdit.datasets.synthetic.clips import RenderedClips
 from vdit.datasets.synthetic.recipes import RECIPES, make_scene
 from vdit.datasets.synthetic.scene import VERSION
-from vdit.datasets.synthetic.writers.layouts import LAYOUTS, NEEDS, SPLITS
-from vdit.datasets.synthetic.writers.records import NamedClips
+from vdit.datasets.synthetic.writers.layouts import LAYOUTS, SPLITS, keep_fitting
 
 
 def run(arguments: Namespace) -> None:
@@ -49,7 +48,7 @@ def _render(arguments: Namespace) -> None:
     root = Path(arguments.output)
     start = time.perf_counter()
     written: list[str] = []
-    fitting = _fitting(_named(clips, arguments.workers), arguments.layout, written)
+    fitting = keep_fitting(_named(clips, arguments.workers), arguments.layout, written)
     LAYOUTS[arguments.layout](fitting, root, arguments.split)
     summary = {
         "folder": str(root),
@@ -79,17 +78,6 @@ def _named(clips: RenderedClips, workers: int) -> Iterator[tuple[str, RenderedCl
         for index, clip in enumerate(loader):
             yield f"{clips.recipe}-{clips.first_seed + index:06d}", clip
             progress.update()
-
-
-def _fitting(
-    clips: NamedClips, layout: str, written: list[str]
-) -> Iterator[tuple[str, RenderedClip]]:
-    """Leave out clips that have no sentences that the layout needs; `written` lists the others."""
-    needs = NEEDS.get(layout)
-    for name, clip in clips:
-        if needs is None or needs(clip):
-            written.append(name)
-            yield name, clip
 
 
 def _list_recipes(as_json: bool) -> None:

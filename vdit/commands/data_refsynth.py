@@ -14,7 +14,7 @@ from tqdm import tqdm
 from vdit.datasets.synthetic.clip import RenderedClip
 from vdit.datasets.synthetic.refsynth import PARTS, REFSYNTH_VERSION, RefSynth
 from vdit.datasets.synthetic.scene import VERSION
-from vdit.datasets.synthetic.writers.layouts import LAYOUTS, NEEDS
+from vdit.datasets.synthetic.writers.layouts import LAYOUTS, keep_fitting
 from vdit.datasets.synthetic.writers.records import read_json, write_json
 
 RECORD = "refsynth.json"
@@ -70,7 +70,6 @@ def _write(part: RefSynth, folder: Path, layout: str, workers: int) -> dict[str,
         "layout": layout,
         "split": split,
         "clips": len(part),
-        "digest": part.digest(),
     }
     path = folder / RECORD
     found = read_json(path)
@@ -82,20 +81,17 @@ def _write(part: RefSynth, folder: Path, layout: str, workers: int) -> dict[str,
             )
     if "written" in found:
         return found | {"is_new": False}
+    facts["digest"] = part.digest()  # of what the version stands for; it takes a while
     write_json(path, facts)  # so that nothing else is rendered into what is begun
     written: list[str] = []
-    LAYOUTS[layout](_fitting(part, layout, workers, written), folder, split)
+    LAYOUTS[layout](keep_fitting(_named(part, workers), layout, written), folder, split)
     counts = {"written": len(written), "left_out": len(part) - len(written)}
     write_json(path, facts | counts)
     return facts | counts | {"is_new": True}
 
 
-def _fitting(
-    part: RefSynth, layout: str, workers: int, written: list[str]
-) -> Iterator[tuple[str, RenderedClip]]:
-    """Render in order; clips without a sentence that the layout can hold are left out."""
+def _named(part: RefSynth, workers: int) -> Iterator[tuple[str, RenderedClip]]:
+    """Render in order."""
     loader = DataLoader(part, batch_size=None, num_workers=workers)
     for index, clip in enumerate(tqdm(loader, desc=part.name, unit="clip", disable=None)):
-        if NEEDS[layout](clip):
-            written.append(part.video(index))
-            yield written[-1], clip
+        yield part.video(index), clip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vdit.datasets.synthetic.clip import RenderedClip
@@ -79,6 +79,24 @@ NEEDS: dict[str, Callable[[RenderedClip], bool]] = {
     "jhmdb": lambda clip: bool(list_for_object(clip, 0)),
 }
 """What a clip has to have for a layout, mostly sentences that name an object alone."""
+
+
+def keep_fitting(
+    clips: NamedClips, layout: str, written: list[str]
+) -> Iterator[tuple[str, RenderedClip]]:
+    """Leave out clips that have no sentences that the layout needs.
+
+    Args:
+        clips: names and clips.
+        layout: a name of `LAYOUTS`.
+        written: gets the names of the others, one by one.
+    """
+    needs = NEEDS.get(layout)
+    for name, clip in clips:
+        if needs is None or needs(clip):
+            written.append(name)
+            yield name, clip
+
 
 _DAVIS, _YOUTUBE, _PLAIN = ("train", "val"), ("train", "valid", "test"), ("train", "val", "test")
 SPLITS: dict[str, tuple[str, ...]] = {
