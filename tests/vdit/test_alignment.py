@@ -29,6 +29,24 @@ def test_maps_that_hold_the_cells_can_be_aligned():
     torch.testing.assert_close(aligned(maps, 3 * cells + 5), loss.detach(), atol=1e-3, rtol=0)
 
 
+def test_cells_weigh_as_far_as_they_are_from_the_mean():
+    torch.manual_seed(0)
+    cells = 0.01 * torch.randn(4, 8, 12, 12)
+    cells[:, :, 3:5, 3:5] += torch.randn(4, 8, 1, 1)
+    aligned = CellAlignment({"up": 8}, 8)
+    torch.nn.init.dirac_(aligned.projections["up"].weight)
+    torch.nn.init.zeros_(aligned.projections["up"].bias)
+    std, mean = torch.std_mean(cells, dim=(0, 2, 3), keepdim=True)
+    maps = (cells - mean) / std
+    assert float(aligned({"up": maps}, cells).detach()) == pytest.approx(0, abs=1e-5)
+    without = maps.clone()
+    without[:, :, 3:5, 3:5] *= -1
+    reach = maps.norm(dim=1)
+    share = float(reach[:, 3:5, 3:5].sum() / reach.sum())
+    assert share > 5 * 4 / 144
+    assert float(aligned({"up": without}, cells).detach()) == pytest.approx(2 * share, abs=1e-4)
+
+
 @pytest.mark.parametrize("num_frames", [1, 3])
 def test_denoising_is_the_networks_own_forward(num_frames):
     torch.manual_seed(0)

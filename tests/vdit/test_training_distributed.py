@@ -48,6 +48,19 @@ class PointStage(Stage):
     def export(self):
         self.exports += 1
 
+class RareStage(PointStage):
+    # a part of it is left out of most steps, and of one process where it is not
+
+    def __init__(self, rank=0):
+        super().__init__(rank)
+        self.modules.append(nn.Linear(1, 1))
+        self.leaves_out = True
+
+    def losses(self, batch):
+        taken = self.modules if batch[0][1] < 2 else self.modules[:3]
+        index = torch.tensor([key[1] for key in batch], dtype=torch.float32)
+        return {"loss": taken(torch.stack([index.sin(), index.cos()], dim=1)).square().mean()}
+
 CONFIG = RunConfig(
     epochs=4, batch=4, micro_batch=1, rate=0.05, workers=0, average=None, log_every=1
 )
@@ -67,6 +80,7 @@ def run(name, processes, stage, config=CONFIG, resume=False):
 with join_processes("cpu") as processes:
     rank, is_last = processes.rank, processes.rank == processes.world_size - 1
     report = {"whole": run("whole", processes, PointStage(rank))}
+    report["rare"] = run("rare", processes, RareStage(rank))
     if processes.world_size > 1:
         stage = PointStage(rank, "stop" if is_last else None)
         report["stopped"] = run("stopped", processes, stage)
@@ -108,11 +122,12 @@ def flatten(weights):
 def test_two_processes(tmp_path):
     (alone,) = run_script(tmp_path / "one", 1)
     first, second = run_script(tmp_path / "two", 2)
-    for name in ("whole", "resumed"):
+    exports = {"whole": 4, "resumed": 3, "rare": 4}  # after every epoch
+    for name, same in (("whole", "whole"), ("resumed", "whole"), ("rare", "rare")):
         assert first[name]["weights"] == second[name]["weights"]
         assert first[name]["step"] == second[name]["step"] == 8
-        assert (first[name]["exports"], second[name]["exports"]) == (1, 0)
-        expected = flatten(alone["whole"]["weights"])
+        assert (first[name]["exports"], second[name]["exports"]) == (exports[name], 0)
+        expected = flatten(alone[same]["weights"])
         assert flatten(first[name]["weights"]) == pytest.approx(expected, abs=1e-5)
     assert first["resumed"]["weights"] == first["whole"]["weights"]
     # a step takes two micro-batches, so the fourth call belongs to the second step

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 class CellAlignment(nn.Module):
     """Mean of 1 - cosine between projected maps and cells, over cells and blocks.
 
-    Cells are standardized over the batch: what all have in common teaches nothing. Projections are
-    linear, as VD-IT's adapters are.
+    Cells are standardized over the batch: what all have in common teaches nothing. A cell weighs
+    as far as it is from their mean: objects are few among cells that show the ground. Projections
+    are linear, as VD-IT's adapters are.
 
     Args:
         channels: block -> channels of its map.
@@ -40,5 +41,7 @@ class CellAlignment(nn.Module):
         for block, project in self.projections.items():
             found = project(maps[block])
             target = F.adaptive_avg_pool2d(wanted, found.shape[-2:])
-            losses.append(1 - F.cosine_similarity(found, target, dim=1).mean())
+            weights = target.norm(dim=1)
+            distance = 1 - F.cosine_similarity(found, target, dim=1)
+            losses.append((weights * distance).sum() / weights.sum())
         return torch.stack(losses).mean()

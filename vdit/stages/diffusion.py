@@ -86,6 +86,7 @@ class DiffusionStage(Stage):
         )
         self.modules = nn.ModuleList([self.unet, self.alignment])
         self.collate = collate_encoded
+        self.leaves_out = True  # temporal layers have nothing to do in single frames
 
     def losses(self, batch: list[EncodedClip]) -> dict[str, Tensor]:
         """Take the clips, their frames or pictures, each with a prompt; see `noise_losses`."""

@@ -56,18 +56,27 @@ class Processes:
         dist.all_gather_object(found, value)
         return found
 
-    def average_gradients(self, module: nn.Module) -> nn.Module:
+    def average_gradients(self, module: nn.Module, leaves_out: bool = False) -> nn.Module:
         """Wrap a module so that its backward pass leaves the mean gradient in every process.
 
-        Trainable parameters start as those of the first process; buffers follow it. Each parameter
-        must take part in every forward pass.
+        Trainable parameters start as those of the first process; buffers follow it.
+
+        Args:
+            module: what is run.
+            leaves_out: not every parameter takes part in every forward pass. One that a process
+                leaves out counts as a gradient of zero there; one that all leave out has none.
         """
         if self.world_size == 1:
             return module
         for parameter in module.parameters():
             if parameter.requires_grad:
                 dist.broadcast(parameter.data, src=0)
-        return DistributedDataParallel(module, gradient_as_bucket_view=True, init_sync=False)
+        return DistributedDataParallel(
+            module,
+            gradient_as_bucket_view=True,
+            init_sync=False,
+            find_unused_parameters=leaves_out,
+        )
 
     def shard(self, module: nn.Module, layers: Iterable[nn.Module]) -> nn.Module:
         """Divide weights, gradients and states of the optimizer; see `vdit.training.sharding`.

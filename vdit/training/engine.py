@@ -123,7 +123,7 @@ class Trainer:
     def _distribute(self, stage: Stage) -> nn.Module:
         if self.config.sharding == "full":
             return self.processes.shard(_Losses(stage), stage.layers())
-        return self.processes.average_gradients(_Losses(stage))
+        return self.processes.average_gradients(_Losses(stage), stage.leaves_out)
 
     # ---- one step ------------------------------------------------------------------------------
 

@@ -23,12 +23,14 @@ class Stage(ABC):
             by position, every one of which is used once.
         collate: examples -> batch.
         num_examples: examples of an epoch; None = the data has no end.
+        leaves_out: a batch may leave trained parameters out of its losses.
     """
 
     modules: nn.Module
     data: Dataset[Any]
     collate: Callable[[list[Any]], Any]
     num_examples: int | None = None
+    leaves_out: bool = False
 
     @abstractmethod
     def losses(self, batch: Any) -> dict[str, Tensor]:
