@@ -6,8 +6,9 @@
 # FOLDER, seen from the top of the repository, becomes the model, FOLDER-random the comparison,
 # FOLDER-clips holds what is rendered, FOLDER-training the runs and scores.json. Changes such as
 # run.steps=3 go to all stages with steps.
-# Stopped by Ctrl-C, it goes on where it was. Two jobs of one thread run side by side; where one
-# fails, the other goes on to its end.
+# Stopped by Ctrl-C, it goes on where it was. It takes two cores: a stage has two threads or two
+# processes, and the two heads are trained side by side; where one fails, the other goes on to its
+# end.
 # VDIT and PYTHON name the command and an interpreter that has it (default: vdit, python3).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +16,8 @@ folder=${1:?usage: tools/train_mini.sh FOLDER [NAME=VALUE ...]}
 shift
 changes=("$@")
 vdit=${VDIT:-vdit}
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+python=${PYTHON:-python3}
+export OMP_NUM_THREADS=1
 
 prepare() { # FOLDER STAGE: one without steps
   local done="$1-training/$2.done"
@@ -24,11 +26,12 @@ prepare() { # FOLDER STAGE: one without steps
   mkdir -p "$1-training" && touch "$done"
 }
 
-train() { # FOLDER STAGE: one with steps
-  local work="$1-training/$2" resume=()
+train() { # FOLDER STAGE [COMMAND ...]: one with steps, by `vdit train` or another command
+  local work="$1-training/$2" resume=() command=("${@:3}")
   [ -f "$work.done" ] && return
   [ -f "$work/checkpoint.pt" ] && resume=(--resume)
-  "$vdit" train "configs/mini/$2.yaml" ${changes[@]+"${changes[@]}"} -o "$1" ${resume[@]+"${resume[@]}"}
+  [ ${#command[@]} = 0 ] && command=("$vdit" train)
+  "${command[@]}" "configs/mini/$2.yaml" ${changes[@]+"${changes[@]}"} -o "$1" ${resume[@]+"${resume[@]}"}
   touch "$work.done"
 }
 
@@ -48,17 +51,15 @@ compare() { # all networks but the UNet are those of the model
 prepare "$folder" 0_tokenizers
 prepare "$folder" 1_pictures
 prepare "$folder" 2_clips
-train "$folder" 3_autoencoder &
-autoencoder=$!
-train "$folder" 4_towers
+OMP_NUM_THREADS=2 train "$folder" 3_autoencoder
+OMP_NUM_THREADS=2 train "$folder" 4_towers
 train "$folder" 5_words
-wait "$autoencoder"
 prepare "$folder" 6_encodings
+train "$folder" 7_diffusion "$python" -m torch.distributed.run --standalone --nproc-per-node=2 tools/train.py
 compare &
 comparison=$!
-train "$folder" 7_diffusion
 train "$folder" 8_images
 train "$folder" 9_referring
 wait "$comparison"
-"${PYTHON:-python3}" tools/measure_clips.py --model "$folder" --random-unet "$folder-random" \
+"$python" tools/measure_clips.py --model "$folder" --random-unet "$folder-random" \
   -o "$folder-training/scores.json"
