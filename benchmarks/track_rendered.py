@@ -27,7 +27,7 @@ from vdit.metrics.track_overlaps import box_iou_xywh
 from vdit.metrics.tracking import TrackingScores
 from vdit.probing.feature_sources import Backbones
 from vdit.tracking.following import as_detections, follow, follow_by_overlap
-from vdit.tracking.frame_features import FrameFeatures, Levels
+from vdit.tracking.frame_features import FrameFeatures, Levels, name_weights
 from vdit.tracking.frame_tracks import join_frames, shares_of
 from vdit.tracking.scoring import score_video
 from vdit.tracking.tracker_files import load_tracker
@@ -85,8 +85,9 @@ def main():
     model, spec = load_tracker(arguments.tracker)
     backbone = Backbones().get(spec.features.source)
     levels = Levels.of(backbone, spec.features.blocks)
+    spec.expect(name_weights(backbone))
     videos = list(read_mot(Path(arguments.root)))
-    features = FrameFeatures(Path(arguments.features), spec.features, levels)
+    features = FrameFeatures(Path(arguments.features), spec.features, levels, spec.weights)
     features.complete(videos, backbone)
     maps, public = [], []
     for video in videos:

@@ -32,6 +32,18 @@ def inputs(N=2, K=3):
     return maps, TrackQueries(torch.randn(N, K, 32), boxes)
 
 
+def test_the_scale_of_a_block_does_not_matter_once_measured(model):
+    maps, tracks = inputs()
+    model.measure([[each[0] for each in maps], [each[1, :, 1:] for each in maps]])
+    expected = model(maps, tracks=tracks)
+    louder = [maps[0] * torch.linspace(0.1, 30, 6)[:, None, None] + 5, maps[1]]
+    assert not torch.allclose(model(louder, tracks=tracks).logits, expected.logits, atol=1e-2)
+    model.measure([[each[0] for each in louder], [each[1, :, 1:] for each in louder]])
+    torch.testing.assert_close(
+        model(louder, tracks=tracks).logits, expected.logits, atol=1e-4, rtol=1e-4
+    )
+
+
 def test_shapes_and_levels(model):
     maps, tracks = inputs()
     output = model(maps, tracks=tracks)

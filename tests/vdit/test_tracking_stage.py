@@ -17,7 +17,13 @@ from vdit.datasets.synthetic.clips import RenderedClips
 from vdit.datasets.synthetic.writers.mot import write_mot
 from vdit.probing.feature_sources import Backbones
 from vdit.stages.tracking import TrackingConfig, TrackingStage
-from vdit.tracking.frame_features import FeatureConfig, FrameFeatures, Levels, stream_maps
+from vdit.tracking.frame_features import (
+    FeatureConfig,
+    FrameFeatures,
+    Levels,
+    name_weights,
+    stream_maps,
+)
 from vdit.tracking.query_tracker import TrackerOptions
 from vdit.tracking.tracker_files import load_tracker
 from vdit.training.distributed import Processes
@@ -86,7 +92,21 @@ def test_kept_maps_are_those_of_the_backbone(stage, tree, features):
     levels = Levels.of(backbone, other.blocks)
     assert levels.strides == (8, 16)
     with pytest.raises(ValueError, match="features of other settings"):
-        FrameFeatures(features / "data", other, levels).has(video)
+        FrameFeatures(features / "data", other, levels, stage.features.weights).has(video)
+    again = stage.config.features, stage.features.levels, stage.features.weights
+    assert FrameFeatures(features / "data", *again).has(video)
+    with pytest.raises(ValueError, match="features of other settings or weights"):
+        FrameFeatures(features / "data", *again[:2], "others").has(video)
+
+
+def test_channels_start_on_one_scale(stage):
+    read = [stage.features.read(stage.videos[0], t) for t in range(0, T, 2)]
+    read += [stage.features.read(stage.videos[1], t) for t in range(0, T, 2)]
+    for level, scale in enumerate(stage.model.standardizers):
+        maps = torch.stack([scale(each[level]) for each in read])
+        deviation, mean = torch.std_mean(maps, dim=(0, 2, 3))
+        assert mean.abs().max() < 0.5
+        assert 0.5 < deviation.min() < deviation.max() < 2
 
 
 def test_pairs_are_of_one_video_in_order(stage, tree):
@@ -166,6 +186,10 @@ def test_a_tracker_comes_back(stage, tracker):
     assert spec == stage.spec
     for name, value in stage.model.state_dict().items():
         assert torch.equal(model.state_dict()[name], value)
+    spec.expect(name_weights(Backbones("cpu").get(spec.features.source)))
+    other = replace(spec.features.source, random_weights=3)
+    with pytest.raises(ValueError, match="train it again"):
+        spec.expect(name_weights(Backbones("cpu").get(other)))
     (tracker / "tracker.safetensors").write_bytes(b"0")
     with pytest.raises(ValueError, match="expected the weights of the tracker"):
         load_tracker(tracker)

@@ -22,7 +22,7 @@ from vdit.models.track_queries import TrackQueryModel
 from vdit.probing.feature_sources import Backbones
 from vdit.tracking.box_pictures import draw_boxes
 from vdit.tracking.following import follow, follow_by_overlap
-from vdit.tracking.frame_features import FeatureConfig, Levels, stream_maps
+from vdit.tracking.frame_features import FeatureConfig, Levels, name_weights, stream_maps
 from vdit.tracking.frame_tracks import FrameTracks, join_frames, shares_of
 from vdit.tracking.query_tracker import TrackerOptions
 from vdit.tracking.tracker_files import load_tracker
@@ -104,6 +104,7 @@ def _load(arguments: Namespace) -> _Tracker:
         )
     quiet_libraries()
     backbone = Backbones(arguments.device).get(spec.features.source)
+    spec.expect(name_weights(backbone))
     model.to(arguments.device)
     return _Tracker(model, backbone, spec.features, options, arguments.by_overlap)
 

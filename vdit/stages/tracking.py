@@ -28,7 +28,7 @@ from vdit.probing.feature_sources import Backbones
 from vdit.tracking.box_pictures import draw_boxes
 from vdit.tracking.following import follow
 from vdit.tracking.frame_chains import ChainBatch, FrameBatch, FrameChains, collate_chains
-from vdit.tracking.frame_features import FeatureConfig, FrameFeatures, Levels
+from vdit.tracking.frame_features import FeatureConfig, FrameFeatures, Levels, name_weights
 from vdit.tracking.frame_tracks import FrameTracks, join_frames
 from vdit.tracking.query_tracker import TrackerOptions
 from vdit.tracking.scoring import score_video
@@ -41,6 +41,8 @@ from vdit.training.track_criterion import FrameTarget, TermWeights, TrackCriteri
 from vdit.visualize import contact_sheet
 
 NUM_PICTURES = 8
+NUM_MEASURED = 64
+"""Frames whose maps say on what scale the channels are."""
 
 
 @dataclass(frozen=True)
@@ -148,17 +150,19 @@ class TrackingStage(Stage):
         levels = Levels.of(backbone, blocks)
         place = Path(config.features.folder or f"{folder}-features")
         # names of videos may be the same in both
-        self.features = FrameFeatures(place / "data", config.features, levels)
-        self.held_out_features = FrameFeatures(place / "validation", config.features, levels)
+        kept = config.features, levels, name_weights(backbone)
+        self.features = FrameFeatures(place / "data", *kept)
+        self.held_out_features = FrameFeatures(place / "validation", *kept)
         self.features.complete(videos, backbone)
         self.held_out_features.complete(self.held_out, backbone)
         sizes = TrackQueryConfig(
             levels.channels, config.model.num_queries, config.model.transformer
         )
-        self.spec = TrackerSpec(sizes, config.features, config.tracker)
+        self.spec = TrackerSpec(sizes, config.features, config.tracker, self.features.weights)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.run.seed)
             self.model = TrackQueryModel(sizes)
+        self.model.measure(self._some_frames(videos))
         self.modules = self.model
         self.videos = videos
         self.data = FrameChains(
@@ -172,6 +176,12 @@ class TrackingStage(Stage):
     def move(self, device: torch.device) -> None:
         self.device = device
         self.model.to(device)
+
+    def _some_frames(self, videos: Sequence[MotVideo]) -> list[list[Tensor]]:
+        """Give the maps of some frames, evenly over all videos."""
+        places = [(video, t) for video in videos for t in range(len(video.frame_names))]
+        chosen = np.linspace(0, len(places) - 1, NUM_MEASURED).round().astype(int)
+        return [self.features.read(*places[index]) for index in np.unique(chosen)]
 
     # ---- losses --------------------------------------------------------------------------------
 

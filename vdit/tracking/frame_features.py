@@ -21,11 +21,12 @@ from torch import Tensor
 from vdit.atomic import replace_folder_when_complete
 from vdit.datasets.videos import Video
 from vdit.features import extract_features
+from vdit.fingerprint import fingerprint
 from vdit.models.backbones.base import Backbone
 from vdit.probing.feature_sources import FeatureSource
 from vdit.video_reader import VideoReader
 
-__all__ = ["FeatureConfig", "FrameFeatures", "Levels", "stream_maps"]
+__all__ = ["FeatureConfig", "FrameFeatures", "Levels", "name_weights", "stream_maps"]
 
 _INDEX = "index.json"
 
@@ -87,6 +88,11 @@ class Levels:
         return [torch.cat([maps[name] for name in group], dim=-3) for group in self.blocks]
 
 
+def name_weights(backbone: Backbone) -> str:
+    """Tell the weights of a backbone from those of its other releases."""
+    return fingerprint(backbone.state_dict().items())
+
+
 def stream_maps(
     backbone: Backbone,
     config: FeatureConfig,
@@ -125,10 +131,12 @@ class FrameFeatures:
         folder: where they lie or will lie.
         config: what to take from the backbone.
         levels: which blocks make which level.
+        weights: of the backbone, see `name_weights`.
     """
 
-    def __init__(self, folder: Path, config: FeatureConfig, levels: Levels) -> None:
+    def __init__(self, folder: Path, config: FeatureConfig, levels: Levels, weights: str) -> None:
         self.folder, self.config, self.levels = Path(folder), config, levels
+        self.weights = weights
         self._open: dict[str, dict[str, np.ndarray]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -139,7 +147,8 @@ class FrameFeatures:
         """Whether the maps of a video are there.
 
         Raises:
-            ValueError: there are maps, but of other settings or of another number of frames.
+            ValueError: there are maps, but of other settings or weights, or of another number of
+                frames.
         """
         path = self._place(video) / _INDEX
         if not path.exists():
@@ -147,8 +156,8 @@ class FrameFeatures:
         facts = json.loads(path.read_text())
         if facts != self._facts(video):
             raise ValueError(
-                f"{path} describes features of other settings; name another features.folder, or "
-                "remove it"
+                f"{path} describes features of other settings or weights; name another "
+                "features.folder, or remove it"
             )
         return True
 
@@ -198,6 +207,7 @@ class FrameFeatures:
     def _facts(self, video: Video) -> dict[str, Any]:
         return {
             "source": self.config.source.pass_key,
+            "weights": self.weights,
             "blocks": list(self.config.blocks),
             "dtype": self.config.dtype,
             "frames": len(video.frame_names),

@@ -28,11 +28,26 @@ class TrackerSpec:
         model: sizes.
         features: what it sees of a frame.
         options: when its tracks begin and end, unless told otherwise.
+        weights: of the backbone that it was trained on, see `name_weights`.
     """
 
     model: TrackQueryConfig = field(default_factory=TrackQueryConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     options: TrackerOptions = field(default_factory=TrackerOptions)
+    weights: str = ""
+
+    def expect(self, weights: str) -> None:
+        """Refuse features of other weights than those that the tracker was trained on.
+
+        Raises:
+            ValueError: they are others.
+        """
+        if weights != self.weights:
+            raise ValueError(
+                f"expected the weights of {self.features.source.backbone} that the tracker was "
+                f"trained on ({self.weights[:8]}), got others ({weights[:8]}); train it again, or "
+                "install the version that it was trained with"
+            )
 
 
 def save_tracker(model: TrackQueryModel, spec: TrackerSpec, folder: Path) -> None:
