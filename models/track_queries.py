@@ -27,6 +27,7 @@ from vdit.models.deformable_transformer import (
 )
 from vdit.models.mask_head import MLP
 from vdit.models.position_encoding import sine_encoding_2d, sine_encoding_boxes
+from vdit.models.standardization import ChannelStandardizer
 
 _RARE = 0.01
 """Score of every query before training, as in RetinaNet."""
@@ -125,6 +126,7 @@ class TrackQueryModel(nn.Module):
         self.config = config
         dim, num_layers = config.transformer.dim, config.transformer.num_decoder_layers
         num_more = config.transformer.num_levels - len(config.channels)
+        self.standardizers = nn.ModuleList(map(ChannelStandardizer, config.channels))
         self.projections = nn.ModuleList(_projection(c, dim, kernel=1) for c in config.channels)
         self.further_levels = nn.ModuleList(
             _projection(dim if level else config.channels[-1], dim, kernel=3)
@@ -156,6 +158,12 @@ class TrackQueryModel(nn.Module):
             if isinstance(box_head, MLP):
                 nn.init.zeros_(box_head.linears()[-1].weight)
                 nn.init.zeros_(box_head.linears()[-1].bias)
+
+    def measure(self, frames: Sequence[Sequence[Tensor]]) -> None:
+        """Take the scale of channels from some frames; of each, [C, h, w] of each given level."""
+        for standardizer, maps in zip(self.standardizers, zip(*frames, strict=True), strict=True):
+            assert isinstance(standardizer, ChannelStandardizer)
+            standardizer.measure(maps)
 
     def forward(
         self,
@@ -204,6 +212,7 @@ class TrackQueryModel(nn.Module):
         """Project the given maps, make the further levels, and add where every cell lies."""
         if padding_masks is None:
             padding_masks = [x.new_zeros(x[:, 0].shape, dtype=torch.bool) for x in maps]
+        maps = [scale(x) for scale, x in zip(self.standardizers, maps, strict=True)]
         levels = [project(x) for project, x in zip(self.projections, maps, strict=True)]
         masks, coarse = list(padding_masks), maps[-1]
         for convolve in self.further_levels:

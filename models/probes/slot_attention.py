@@ -23,6 +23,7 @@ class SlotAttentionConfig:
         hidden_dim: of the feed-forward part of a step.
         num_heads: of the attention between slots from one frame to the next.
         initial_slots: "fixed" = drawn once and kept with the weights; "trained" = they learn too.
+        rounds: of competition in a frame; the very first frame of a video has one more.
     """
 
     num_slots: int = 15
@@ -30,6 +31,11 @@ class SlotAttentionConfig:
     hidden_dim: int = 128
     num_heads: int = 8
     initial_slots: Literal["fixed", "trained"] = "fixed"
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"expected rounds >= 1, got {self.rounds}")
 
 
 class SlotsOverTime(NamedTuple):
@@ -115,7 +121,7 @@ class SlotPredictor(nn.Module):
 
 
 class SlotAttention(nn.Module):
-    """Run slots over a clip, one step a frame; the very first frame is attended to twice.
+    """Run slots over a clip, a round or more a frame, and one more in the very first frame.
 
     Args:
         config: sizes.
@@ -132,6 +138,7 @@ class SlotAttention(nn.Module):
                 f"expected dim to be a multiple of num_heads={config.num_heads}, "
                 f"got {config.dim}; change either"
             )
+        self.rounds = config.rounds
         self.step = SlotStep(config)
         self.predictor = SlotPredictor(config)
         mean = torch.randn(config.dim)
@@ -159,8 +166,9 @@ class SlotAttention(nn.Module):
             slots, _ = self.step(keys[:, 0], values[:, 0], slots)
         found, masks = [], []
         for frame_keys, frame_values in zip(keys.unbind(1), values.unbind(1), strict=True):
-            current, frame_masks = self.step(frame_keys, frame_values, slots)
-            found.append(current)
+            for _ in range(self.rounds):
+                slots, frame_masks = self.step(frame_keys, frame_values, slots)
+            found.append(slots)
             masks.append(frame_masks)
-            slots = self.predictor(current)
+            slots = self.predictor(slots)
         return SlotsOverTime(torch.stack(found, dim=1), torch.stack(masks, dim=1), slots)

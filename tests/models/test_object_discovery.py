@@ -1,5 +1,7 @@
 """Object discovery: what its parts promise, and that the whole learns to tell things apart."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -113,14 +115,16 @@ def test_slots_do_not_care_for_the_order_of_cells(generator):
     torch.testing.assert_close(moved.masks, plain.masks[..., order])
 
 
-def test_only_the_first_frame_of_a_video_is_attended_to_twice(generator):
-    attention = SlotAttention(SLOTS)
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_the_first_frame_of_a_video_has_one_round_more(generator, rounds):
+    attention = SlotAttention(replace(SLOTS, rounds=rounds))
     tokens = torch.randn(B, T, 20, 16, generator=generator)
     keys, values = attention.step.keys_and_values(tokens)
     slots = attention.initial.expand(B, -1, -1)
     slots, _ = attention.step(keys[:, 0], values[:, 0], slots)
     for t in range(T):
-        slots, masks = attention.step(keys[:, t], values[:, t], slots)
+        for _ in range(rounds):
+            slots, masks = attention.step(keys[:, t], values[:, t], slots)
         torch.testing.assert_close(attention(tokens).slots[:, t], slots)
         torch.testing.assert_close(attention(tokens).masks[:, t], masks)
         slots = attention.predictor(slots)

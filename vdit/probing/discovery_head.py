@@ -35,6 +35,9 @@ class DiscoveryHead:
         mixer: decoder of "similarity".
         temperature: of the target of "similarity".
         predicts_features: "similarity" predicts the features of the frame too.
+        standardize: channels of "similarity"; see `SimilarityDiscoveryConfig`.
+        place_weight: of "similarity".
+        masks: answer of "similarity".
         similarity_weights: of the loss terms of "similarity".
         chunk: frames that the head sees at once in a test.
     """
@@ -49,6 +52,9 @@ class DiscoveryHead:
     mixer: SlotMixerConfig = field(default_factory=SlotMixerConfig)
     temperature: float = 0.075
     predicts_features: bool = True
+    standardize: bool = False
+    place_weight: float = 0.0
+    masks: Literal["decoder", "attention"] = "decoder"
     similarity_weights: SimilarityLossWeights = field(default_factory=SimilarityLossWeights)
     chunk: int = 6
 
@@ -76,6 +82,9 @@ class DiscoveryHead:
                 self.num_recurrent_layers,
                 self.temperature,
                 self.predicts_features,
+                self.standardize,
+                self.place_weight,
+                self.masks,
                 self.attention,
                 self.mixer,
             )
