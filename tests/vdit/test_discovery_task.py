@@ -20,7 +20,7 @@ from vdit.probing.clip_views import ViewOptions
 from vdit.probing.discovery_head import DiscoveryHead, segment_video
 from vdit.probing.probe_task import DrawingTask, FeatureShape
 from vdit.probing.segment_baselines import best_blocks, blocks
-from vdit.probing.tasks.discovery import CLUSTERS, SLOTS, Discovery
+from vdit.probing.tasks.discovery import CLUSTERS, PLACED, SLOTS, Discovery
 from vdit.video import open_video
 
 T, H, W = 8, 32, 48
@@ -165,6 +165,25 @@ def test_answers_hold_slots_and_clusters(task):
     assert metrics["k-means mBO"] == 100
     assert metrics["FG-ARI"] == pytest.approx(100 * foreground_ari(truth, one[SLOTS].numpy()))
     assert set(task.metrics) <= set(metrics)
+
+
+def test_clusters_of_all_that_the_head_sees(task):
+    """Where places count far more than features, clusters are parts of the grid, the same ever."""
+    features, targets = batch(task, False)
+    placed = Discovery(replace(HEAD, kind="similarity", place_weight=100.0), VIEW)
+    head = placed.build_head(FeatureShape(3, 6, *GRID)).eval()
+    answer = placed.answer(head, features, targets)
+    parts = answer[PLACED][0]
+    assert torch.equal(parts, parts[:1].expand_as(parts))
+    assert len(parts.unique()) == 3
+    truth = targets["instances"][0].numpy()
+    assert foreground_ari(truth, answer[CLUSTERS][0].numpy()) == 1
+    record = placed.score([{name: value[0] for name, value in answer.items()}],
+                          [{name: value[0] for name, value in targets.items()}])  # fmt: skip
+    metrics = placed.summarize([record])
+    score = foreground_ari(truth, parts.numpy())
+    assert metrics["k-means with places FG-ARI"] == pytest.approx(100 * score)
+    assert PLACED not in task.answer(task.build_head(FeatureShape(3, 6, *GRID)), features, targets)
 
 
 def test_features_of_other_frames_are_refused(task):

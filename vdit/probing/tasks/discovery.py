@@ -34,6 +34,7 @@ from vdit.models.probes.code_discovery import (
     weighted_sum,
 )
 from vdit.models.probes.similarity_discovery import (
+    SimilarityDiscovery,
     SimilarityLossWeights,
     similarity_discovery_losses,
 )
@@ -44,8 +45,9 @@ from vdit.probing.probe_task import FeatureShape, Record, Tensors
 from vdit.probing.segment_baselines import best_blocks
 from vdit.probing.segment_pictures import draw_segments
 
-SLOTS, CLUSTERS = "slots", "clusters"
-"""Answers [T, h, w] uint8: of the head, and of k-means on the same features."""
+SLOTS, CLUSTERS, PLACED = "slots", "clusters", "placed clusters"
+"""Answers [T, h, w] uint8: of the head, of k-means on the features of the backbone, and of k-means
+on all that the head sees where it adds places to them."""
 BLIND_CLIPS = 1000
 """Training clips that chance is chosen by."""
 
@@ -75,6 +77,8 @@ class Discovery:
         "frame FG-ARI": True,
         "k-means FG-ARI": True,
         "k-means mBO": True,
+        "k-means with places FG-ARI": True,
+        "k-means with places mBO": True,
     }
     unit = "%"
     is_pooled = False
@@ -133,14 +137,16 @@ class Discovery:
     def answer(self, head: nn.Module, features: Tensor, targets: Tensors) -> Tensors:
         """Slots, and clusters of k-means, which is told the number of objects."""
         features = _per_frame(features, targets["instances"].shape[1])
-        clusters = [
-            _clustered(each, int(count) + 1, self.head.grid)
-            for each, count in zip(features, targets["num_objects"], strict=True)
-        ]
-        return {
+        counts = [int(count) + 1 for count in targets["num_objects"]]
+        answers = {
             SLOTS: segment_video(head, features, self.head.chunk),
-            CLUSTERS: torch.stack(clusters),
+            CLUSTERS: _clustered(features, counts, self.head.grid),
         }
+        if isinstance(head, SimilarityDiscovery) and self.head.place_weight > 0:
+            with torch.no_grad():
+                seen = head.describe(features)
+            answers[PLACED] = _clustered(seen, counts, self.head.grid)
+        return answers
 
     def blind_rule(self, training: Iterable[Tensors]) -> Callable[[Tensors], Tensors]:
         """Blocks of equal size, at most K, in the rows and columns that suit training clips best.
@@ -162,9 +168,10 @@ class Discovery:
     def summarize(self, records: Sequence[Record]) -> dict[str, float]:
         """Also overlaps of pairs, and counts of videos that say little."""
         metrics = _in_percent(records, SLOTS)
-        clusters = _in_percent(records, CLUSTERS) if CLUSTERS in records[0] else {}
-        for name in ("FG-ARI", "mBO", "frame FG-ARI"):
-            metrics[f"k-means {name}"] = clusters.get(name, math.nan)
+        for answer, title in ((CLUSTERS, "k-means"), (PLACED, "k-means with places")):
+            clusters = _in_percent(records, answer) if answer in records[0] else {}
+            for name in ("FG-ARI", "mBO", "frame FG-ARI"):
+                metrics[f"{title} {name}"] = clusters.get(name, math.nan)
         return metrics
 
     def draw(self, video: InstanceVideo, views: Sequence[ClipView], answers: Sequence[Tensors],
@@ -215,12 +222,16 @@ def _resized(frames: Tensor, size: Sequence[int]) -> Tensor:
     return found.round().clamp(0, 255).to(torch.uint8)
 
 
-def _clustered(features: Tensor, count: int, grid: tuple[int, int]) -> Tensor:
-    """Cluster features [T, C, h', w'] of a video: [T, h, w] uint8 on the grid."""
-    clusters = torch.from_numpy(cluster_features(features.cpu(), count)).to(torch.uint8)
+def _clustered(features: Tensor, counts: Sequence[int], grid: tuple[int, int]) -> Tensor:
+    """Cluster features [B, T, C, h', w'] of each video: [B, T, h, w] uint8 on the grid."""
+    found = [
+        torch.from_numpy(cluster_features(each.cpu(), count)).to(torch.uint8)
+        for each, count in zip(features, counts, strict=True)
+    ]
+    clusters = torch.stack(found)
     if tuple(clusters.shape[-2:]) == tuple(grid):
         return clusters
-    return F.interpolate(clusters[None].float(), grid, mode="nearest-exact")[0].to(torch.uint8)
+    return F.interpolate(clusters.float(), grid, mode="nearest-exact").to(torch.uint8)
 
 
 def _as_json(scores: GroupingScores) -> dict[str, float | None]:
