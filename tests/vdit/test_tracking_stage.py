@@ -145,7 +145,8 @@ def test_only_the_second_frame_is_trained_by_default(stage):
     assert stage.losses(batch)["loss"].isfinite()
     config = TrackingConfig()
     assert (config.previous_range, config.loss.classes, config.loss.box_l1) == (5, 2.0, 5.0)
-    assert (config.augmentation.false_positive, config.augmentation.false_negative) == (0.1, 0.4)
+    assert config.augmentation.false_positive == false_positive
+    assert config.augmentation.false_negative == 0.4
 
 
 def test_frames_of_several_sizes_are_padded(stage):
@@ -308,15 +309,20 @@ def test_options_of_the_tracker_are_kept(stage):
 # ---- configurations ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["mot17", "mot17_half", "rendered"])
-def test_shipped_configurations(name):
+@pytest.mark.parametrize(
+    ("name", "false_positive", "detection_threshold"),
+    [("mot17", 0.1, 0.4), ("mot17_half", 0.1, 0.4), ("rendered", 0.3, 0.5)],
+)
+def test_shipped_configurations(name, false_positive, detection_threshold):
     content = read_training(ROOT / "configs" / "tracking" / f"{name}.yaml")
     assert content.pop("stage") == "tracking"
     config = load_config(TrackingConfig, content, ["data.root=x"])
     assert config.loss == TermWeights(2.0, 5.0, 2.0)
-    assert (config.augmentation.false_positive, config.augmentation.false_negative) == (0.1, 0.4)
+    assert config.augmentation.false_positive == false_positive
+    assert config.augmentation.false_negative == 0.4
     assert (config.run.clip, config.run.decay) == (0.1, 1e-4)
-    assert config.tracker.detection_threshold == config.tracker.track_threshold == 0.4
+    assert config.tracker.detection_threshold == detection_threshold
+    assert config.tracker.track_threshold == 0.4
     if name == "mot17_half":
         assert (config.data.split, config.validation.split) == ("train-half", "val-half")
         assert (config.previous_range, config.run.rate, config.run.epochs) == (5, 2e-4, 50)
