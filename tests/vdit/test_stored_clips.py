@@ -106,6 +106,22 @@ def test_examples(folder):
     assert not torch.equal(clips[0].video, open_clips(config, folder, seed=2)[0].video)
 
 
+def test_only_the_first_clips(folder):
+    whole = ClipStore(store_folder(folder, "clips"))
+    clips = open_clips(ClipConfig(stored="clips", first=2, frames=3), folder, seed=1)
+    shown = {clips[index].video.numpy().tobytes() for index in range(20)}
+    every = open_clips(ClipConfig(stored="clips", frames=3), folder, seed=1)
+    assert len(clips.store) == 2 < len(whole)
+    assert len(shown) == 2
+    assert len({every[index].video.numpy().tobytes() for index in range(20)}) == len(whole)
+
+
+@pytest.mark.parametrize("first", [-1, 6])
+def test_more_clips_than_there_are(folder, first):
+    with pytest.raises(ValueError, match="0 .all clips. to 5"):
+        open_clips(ClipConfig(stored="clips", first=first), folder, seed=1)
+
+
 def test_what_is_absent_is_not_there_and_looks_like_it():
     rng = np.random.default_rng(0)
     names = [("ball", "red"), ("cube", "red"), ("ball", "blue")]

@@ -31,6 +31,7 @@ class ClipConfig:
 
     Attributes:
         stored: name of a set of the stage `clips` to read them from; "" = drawn when needed.
+        first: only so many clips from the beginning of that set; 0 = all.
         recipe: of `vdit.datasets.synthetic.recipes`.
         rendered: frames of a clip; `frames` of them are used, in a row or every second.
         frames: T.
@@ -44,6 +45,7 @@ class ClipConfig:
     """
 
     stored: str = ""
+    first: int = 0
     recipe: str = "simple"
     rendered: int = 12
     frames: int = 6

@@ -43,7 +43,8 @@ class StoreConfig:
 
     Attributes:
         name: of the set; stages read it as `data.stored`.
-        data: what they look like; `captions`, `absent` and `kinds` are chosen when they are read.
+        data: what they look like; `first`, `captions`, `absent` and `kinds` are chosen when they
+            are read.
         count: clips.
         seed: another seed gives other clips.
         shard: clips of a file.
@@ -116,7 +117,7 @@ def _describe(config: StoreConfig) -> dict[str, Any]:
     """Name all that the files depend on."""
     facts = asdict(config)
     del facts["workers"]
-    for later in ("stored", "captions", "absent", "kinds"):
+    for later in ("stored", "first", "captions", "absent", "kinds"):
         del facts["data"][later]
     return {"renderer": VERSION, **facts}
 
@@ -192,12 +193,13 @@ class ClipStore:
 
     Args:
         folder: of the set.
+        first: only so many clips from its beginning; 0 = all.
 
     Raises:
-        ValueError: there is none, or it is not complete.
+        ValueError: there is none, it is not complete, or it holds fewer than `first`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: int = 0) -> None:
         if not (folder / CONFIG).is_file():
             raise ValueError(
                 f"expected rendered clips in {folder}, found none; run the stage `clips` first"
@@ -215,11 +217,17 @@ class ClipStore:
                     f"expected {self.count} clips in {folder}, {path.name} is missing; run the "
                     "stage `clips` again, it goes on where it stopped"
                 )
+        if not 0 <= first <= self.count:
+            raise ValueError(
+                f"expected data.first to be 0 (all clips) to {self.count} with {folder}, got "
+                f"{first}; take fewer clips, or draw more in the stage `clips`"
+            )
+        self.first = first or self.count
         self._open: dict[int, Any] = {}
         self._said: dict[int, list[dict[str, Any]]] = {}
 
     def __len__(self) -> int:
-        return self.count
+        return self.first
 
     def end_of(self, shard: int) -> int:
         """Give the index after the last clip of a shard."""
@@ -284,4 +292,4 @@ def open_clips(config: ClipConfig, folder: Path, seed: int) -> Dataset[ClipExamp
     """Give clips for a stage: those that it names of the model folder's, or drawn when needed."""
     if not config.stored:
         return TrainingClips(config, seed)
-    return StoredClips(config, ClipStore(store_folder(folder, config.stored)), seed)
+    return StoredClips(config, ClipStore(store_folder(folder, config.stored), config.first), seed)

@@ -158,7 +158,7 @@ class StoredEncodings(Dataset[EncodedClip]):
         self.config = config
         self.seed = seed
         target = store_folder(folder, config.stored)
-        self.store = ClipStore(target)
+        self.store = ClipStore(target, config.first)
         if _facts(target) != {"networks": _fingerprint(folder)}:
             raise ValueError(
                 f"expected encodings of {target} by the networks of {folder}, found none or "
