@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +24,6 @@ class SimilarityDiscoveryConfig:
         num_recurrent_layers: of the recurrent network over time.
         temperature: of the softmax over the cells of the next frame.
         predicts_features: slots predict the features of their frame as well.
-        standardize: bring every channel to mean 0 and deviation 1 over what is trained on.
-        place_weight: slots see, and with the features predict, the row and the column of a cell
-            too. A width of the grid then counts as much as a difference of so many deviations in
-            all channels of standardized features. 0 = features alone.
-        masks: whose are the answer: "decoder" = as cells are mixed, which depends on slots alone;
-            "attention" = as slots won the cells.
     """
 
     channels: int = 640
@@ -38,9 +31,6 @@ class SimilarityDiscoveryConfig:
     num_recurrent_layers: int = 2
     temperature: float = 0.075
     predicts_features: bool = True
-    standardize: bool = False
-    place_weight: float = 0.0
-    masks: Literal["decoder", "attention"] = "decoder"
     attention: SlotAttentionConfig = field(
         default_factory=lambda: SlotAttentionConfig(dim=128, num_heads=4)
     )
@@ -49,21 +39,17 @@ class SimilarityDiscoveryConfig:
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"expected temperature > 0, got {self.temperature}; raise it")
-        if self.place_weight < 0:
-            raise ValueError(f"expected place_weight >= 0, got {self.place_weight}")
 
 
 class SimilarityDiscoveryOutput(NamedTuple):
     """What the head makes of a clip of T frames with N = h * w cells.
 
     Attributes:
-        masks: [B, T, K, h, w] share of each cell that a slot has, as the configuration chose.
+        masks: [B, T, K, h, w] share of each cell that a slot has, as the decoder mixes them.
         slots: [B, T, K, D].
         similarity: [B, T, N, N] logits: which cell of the next frame a cell resembles.
-        features: [B, T, N, C] of the frame, and [B, T, N, C + 2] with places; None where slots do
-            not predict them.
-        target: what `features` is to be, without gradient.
-        content: [B, T, N, C] the features on the grid, without places.
+        features: [B, T, N, C] of the frame; None where slots do not predict them.
+        target: [B, T, N, C] the features on the grid.
         state: for the clip that follows in the same video.
     """
 
@@ -72,7 +58,6 @@ class SimilarityDiscoveryOutput(NamedTuple):
     similarity: Tensor
     features: Tensor | None
     target: Tensor
-    content: Tensor
     state: SlotState
 
 
@@ -97,24 +82,14 @@ class SimilarityDiscovery(nn.Module):
     Reference: Zadaianchuk et al., VideoSAUR, NeurIPS 2023, Sec. 3.
     """
 
-    places: Tensor
-
     def __init__(self, config: SimilarityDiscoveryConfig) -> None:
         super().__init__()
         self.config = config
         h, w = config.size
-        places = config.place_weight * math.sqrt(config.channels) * _places(config.size)
-        self.register_buffer("places", places if config.place_weight else places[:0], False)
-        self.standardizer = (
-            nn.BatchNorm2d(config.channels, momentum=None, affine=False)
-            if config.standardize
-            else nn.Identity()
-        )
-        channels = config.channels + len(self.places)
         self.encoder = SlotEncoder(
-            channels, config.size, config.num_recurrent_layers, config.attention
+            config.channels, config.size, config.num_recurrent_layers, config.attention
         )
-        out_dim = h * w + (channels if config.predicts_features else 0)
+        out_dim = h * w + (config.channels if config.predicts_features else 0)
         self.decoder = SlotMixer(h * w, config.attention.dim, out_dim, config.decoder)
 
     def forward(
@@ -129,43 +104,25 @@ class SimilarityDiscovery(nn.Module):
         Raises:
             ValueError: the features do not fit the head.
         """
-        maps = self.describe(features)
-        found, state = self.encoder(maps, state)
+        target = fit_to_grid(features, self.config.channels, self.encoder.size)
+        found, state = self.encoder(target, state)
         drawn, masks = self.decoder(found.slots.flatten(0, 1))
-        drawn, masks = drawn.unflatten(0, maps.shape[:2]), masks.unflatten(0, maps.shape[:2])
+        drawn = drawn.unflatten(0, target.shape[:2])
         num_cells = masks.shape[-1]
-        target = maps.flatten(3).transpose(2, 3).detach()
         return SimilarityDiscoveryOutput(
-            masks=self._chosen(found.masks, masks),
+            masks=masks.unflatten(0, target.shape[:2]).unflatten(-1, self.encoder.size),
             slots=found.slots,
             similarity=drawn[..., :num_cells],
             features=drawn[..., num_cells:] if self.config.predicts_features else None,
-            target=target,
-            content=target[..., : self.config.channels],
+            target=target.flatten(3).transpose(2, 3),
             state=state,
         )
 
-    def describe(self, features: Tensor) -> Tensor:
-        """Bring features [B, T, C, h', w'] to the grid and one scale, and add places."""
-        maps = fit_to_grid(features, self.config.channels, self.encoder.size)
-        maps = self.standardizer(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
-        return torch.cat([maps, self.places.expand(*maps.shape[:2], -1, -1, -1)], dim=2)
-
-    def _chosen(self, attention: Tensor, decoder: Tensor) -> Tensor:
-        masks = attention if self.config.masks == "attention" else decoder
-        return masks.unflatten(-1, self.encoder.size)
-
     def segment(self, features: Tensor, state: SlotState | None = None) -> tuple[Tensor, SlotState]:
         """Compute only the masks [B, T, K, h, w], and the state; see `forward`."""
-        found, state = self.encoder(self.describe(features), state)
+        found, state = self.encoder(features, state)
         masks = self.decoder.masks(found.slots.flatten(0, 1))
-        return self._chosen(found.masks, masks.unflatten(0, found.slots.shape[:2])), state
-
-
-def _places(size: tuple[int, int]) -> Tensor:
-    """Row and column of every cell in widths of the grid, from its middle: [2, h, w]."""
-    y, x = ((torch.arange(cells) - (cells - 1) / 2) / size[1] for cells in size)
-    return torch.stack(torch.meshgrid(y, x, indexing="ij"))
+        return masks.unflatten(0, found.slots.shape[:2]).unflatten(-1, self.encoder.size), state
 
 
 @torch.no_grad()
@@ -211,9 +168,9 @@ def similarity_discovery_losses(
     num_frames = output.target.shape[1]
     if num_frames < 2:
         raise ValueError(f"expected 2 frames or more, got {num_frames}; use longer clips")
-    target = temporal_similarity(output.content, temperature)
+    target = temporal_similarity(output.target, temperature)
     predicted = output.similarity[:, :-1].log_softmax(dim=-1)
     losses = {"similarity": -(target * predicted).sum(dim=-1).mean()}
     if output.features is not None:
-        losses["features"] = F.mse_loss(output.features, output.target)
+        losses["features"] = F.mse_loss(output.features, output.target.detach())
     return losses

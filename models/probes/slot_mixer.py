@@ -19,15 +19,12 @@ class SlotMixerConfig:
         num_heads: of those layers.
         mlp_ratio: hidden channels of their feed-forward parts, in channels of a slot.
         render_dims: channels of the layers that draw a cell.
-        renders_places: a cell is drawn from its mixture and its place; else slots have to know
-            where they are.
     """
 
     depth: int = 2
     num_heads: int = 4
     mlp_ratio: int = 4
     render_dims: tuple[int, ...] = (1024, 1024, 1024, 1024)
-    renders_places: bool = True
 
 
 class AllocatorLayer(nn.Module):
@@ -82,7 +79,6 @@ class SlotMixer(nn.Module):
         self.query = nn.Linear(dim, dim, bias=False)
         self.key = nn.Linear(dim, dim, bias=False)
         self.renderer = MLP([dim, *config.render_dims, out_dim])
-        self.renders_places = config.renders_places
 
     def forward(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Draw all cells.
@@ -94,8 +90,7 @@ class SlotMixer(nn.Module):
             drawn cells [N, num_cells, out_dim] and masks [N, K, num_cells], which sum to 1 over K.
         """
         masks = self.masks(slots)
-        mixed = masks.transpose(1, 2) @ slots
-        return self.renderer(mixed + self.positions if self.renders_places else mixed), masks
+        return self.renderer(masks.transpose(1, 2) @ slots + self.positions), masks
 
     def masks(self, slots: Tensor) -> Tensor:
         """Compute the masks alone; see `forward`."""

@@ -1,7 +1,6 @@
 """Object discovery from how cells of a frame resemble those of the next one."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -54,56 +53,6 @@ def test_shapes_and_shares(head, features):
     assert torch.equal(output.target, features.flatten(3).transpose(2, 3))
     torch.testing.assert_close(output.masks.sum(2), torch.ones(B, T, 4, 5))
     assert torch.equal(head.segment(features)[0], output.masks)
-
-
-@torch.no_grad()
-def test_channels_are_standardized_over_what_is_trained_on(features):
-    head = SimilarityDiscovery(replace(TINY, standardize=True))
-    loud = features * torch.linspace(0.1, 40, 6)[:, None, None] + 7
-    for _ in range(3):
-        content = head(loud).content
-    torch.testing.assert_close(content.mean(dim=(0, 1, 2)), torch.zeros(6), atol=1e-4, rtol=0)
-    torch.testing.assert_close(content.std(dim=(0, 1, 2)), torch.ones(6), atol=1e-2, rtol=0)
-    learned = head.eval()(loud)
-    torch.testing.assert_close(learned.content, content, atol=2e-2, rtol=0)
-    changed = head(loud[:, :, :, :2].repeat(1, 1, 1, 2, 1)).content  # other frames, the same scale
-    torch.testing.assert_close(changed[:, :, :10], learned.content[:, :, :10])
-
-
-@torch.no_grad()
-def test_places_are_seen_and_predicted(features):
-    head = SimilarityDiscovery(replace(TINY, place_weight=2.0))
-    output = head(features)
-    assert output.features.shape == output.target.shape == (B, T, N, 8)
-    assert torch.equal(output.content, features.flatten(3).transpose(2, 3))
-    rows, columns = output.target[0, 0, :, 6:].view(4, 5, 2).unbind(-1)
-    width = 2 * math.sqrt(6)
-    torch.testing.assert_close(columns[2], width * torch.tensor([-0.4, -0.2, 0, 0.2, 0.4]))
-    torch.testing.assert_close(rows[:, 1], width * torch.tensor([-0.3, -0.1, 0.1, 0.3]))
-    assert torch.equal(head.segment(features)[0], output.masks)
-    with pytest.raises(ValueError, match="place_weight >= 0"):
-        replace(TINY, place_weight=-1.0)
-
-
-@torch.no_grad()
-def test_the_answer_may_be_what_slots_won(head, features):
-    other = SimilarityDiscovery(replace(TINY, masks="attention"))
-    other.load_state_dict(head.state_dict())
-    found, _ = head.encoder(features)
-    assert torch.equal(other(features).masks, found.masks.unflatten(-1, (4, 5)))
-    assert torch.equal(other.segment(features)[0], other(features).masks)
-    assert not torch.allclose(other(features).masks, head(features).masks)
-
-
-@torch.no_grad()
-def test_slots_need_to_know_their_place_where_the_mixer_does_not_say_it(generator):
-    mixer = SlotMixer(N, 16, 7, replace(MIXER, renders_places=False))
-    mixer.query.weight.zero_()  # all cells mix alike
-    drawn, _ = mixer(torch.randn(B, K, 16, generator=generator))
-    torch.testing.assert_close(drawn, drawn[:, :1].expand_as(drawn))
-    mixer.renders_places = True
-    drawn, _ = mixer(torch.randn(B, K, 16, generator=generator))
-    assert drawn.std(dim=1).min() > 1e-3
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from vdit.probing.clip_views import ViewOptions
 from vdit.probing.discovery_head import DiscoveryHead, segment_video
 from vdit.probing.probe_task import DrawingTask, FeatureShape
 from vdit.probing.segment_baselines import best_blocks, blocks
-from vdit.probing.tasks.discovery import CLUSTERS, PLACED, SLOTS, Discovery
+from vdit.probing.tasks.discovery import CLUSTERS, EQUALS, PLACED, SLOTS, Discovery
 from vdit.video import open_video
 
 T, H, W = 8, 32, 48
@@ -64,7 +64,7 @@ def video(stop=T, name="v"):
     return InstanceVideo("squares", "val", name, Squares(stop), Squares(stop))
 
 
-@pytest.fixture(params=["codes", "similarity"])
+@pytest.fixture(params=["codes", "similarity", "clusters"])
 def task(request):
     return Discovery(replace(HEAD, kind=request.param), VIEW)
 
@@ -123,8 +123,8 @@ def test_all_losses_are_logged_and_reach_the_head(task):
     head = task.build_head(FeatureShape(3, 6, *GRID))
     losses = task.losses(head, features, targets)
     codes = {"image", "codebook", "commitment", "decoded", "codes_to_slots", "distinct_codes"}
-    expected = codes if task.head.kind == "codes" else {"similarity", "features"}
-    assert set(losses) == expected | {"loss"}
+    expected = {"codes": codes, "similarity": {"similarity", "features"}, "clusters": set()}
+    assert set(losses) == expected[task.head.kind] | {"loss"}
     losses["loss"].backward()
     unused = {name for name, each in head.named_parameters() if each.grad is None}
     assert not unused
@@ -170,12 +170,13 @@ def test_answers_hold_slots_and_clusters(task):
 def test_clusters_of_all_that_the_head_sees(task):
     """Where places count far more than features, clusters are parts of the grid, the same ever."""
     features, targets = batch(task, False)
-    placed = Discovery(replace(HEAD, kind="similarity", place_weight=100.0), VIEW)
+    placed = Discovery(replace(HEAD, kind="clusters", place_weight=100.0), VIEW)
     head = placed.build_head(FeatureShape(3, 6, *GRID)).eval()
     answer = placed.answer(head, features, targets)
     parts = answer[PLACED][0]
     assert torch.equal(parts, parts[:1].expand_as(parts))
     assert len(parts.unique()) == 3
+    assert len(answer[EQUALS].unique()) == HEAD.attention.num_slots
     truth = targets["instances"][0].numpy()
     assert foreground_ari(truth, answer[CLUSTERS][0].numpy()) == 1
     record = placed.score([{name: value[0] for name, value in answer.items()}],
@@ -183,7 +184,9 @@ def test_clusters_of_all_that_the_head_sees(task):
     metrics = placed.summarize([record])
     score = foreground_ari(truth, parts.numpy())
     assert metrics["k-means with places FG-ARI"] == pytest.approx(100 * score)
-    assert PLACED not in task.answer(task.build_head(FeatureShape(3, 6, *GRID)), features, targets)
+    if task.head.kind != "clusters":
+        other = task.build_head(FeatureShape(3, 6, *GRID))
+        assert set(task.answer(other, features, targets)) == {SLOTS, CLUSTERS}
 
 
 def test_features_of_other_frames_are_refused(task):

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vdit.models.probes.cluster_discovery import ClusterDiscovery, ClusterDiscoveryConfig
 from vdit.models.probes.code_discovery import CodeDiscovery, CodeDiscoveryConfig, CodeLossWeights
 from vdit.models.probes.similarity_discovery import (
     SimilarityDiscovery,
@@ -25,7 +26,8 @@ class DiscoveryHead:
     """What finds objects in features.
 
     Attributes:
-        kind: "codes" predicts the quantized frames, "similarity" where cells go in the next frame.
+        kind: "codes" predicts the quantized frames, "similarity" where cells go in the next frame,
+            "clusters" the features of the cells that a slot won.
         grid: (h, w) that slots divide and scores are computed on.
         num_recurrent_layers: over time, before the slots.
         attention: sizes of the slot attention, K among them.
@@ -35,14 +37,13 @@ class DiscoveryHead:
         mixer: decoder of "similarity".
         temperature: of the target of "similarity".
         predicts_features: "similarity" predicts the features of the frame too.
-        standardize: channels of "similarity"; see `SimilarityDiscoveryConfig`.
-        place_weight: of "similarity".
-        masks: answer of "similarity".
         similarity_weights: of the loss terms of "similarity".
+        place_weight: of "clusters", in deviations of all channels; 0 = features alone.
+        hidden_dim: of "clusters", between a slot and its point.
         chunk: frames that the head sees at once in a test.
     """
 
-    kind: Literal["codes", "similarity"] = "codes"
+    kind: Literal["codes", "similarity", "clusters"] = "codes"
     grid: tuple[int, int] = (32, 32)
     num_recurrent_layers: int = 2
     attention: SlotAttentionConfig = field(default_factory=SlotAttentionConfig)
@@ -52,17 +53,16 @@ class DiscoveryHead:
     mixer: SlotMixerConfig = field(default_factory=SlotMixerConfig)
     temperature: float = 0.075
     predicts_features: bool = True
-    standardize: bool = False
-    place_weight: float = 0.0
-    masks: Literal["decoder", "attention"] = "decoder"
     similarity_weights: SimilarityLossWeights = field(default_factory=SimilarityLossWeights)
+    place_weight: float = 2.0
+    hidden_dim: int = 128
     chunk: int = 6
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
             raise ValueError(f"expected head.chunk >= 1, got {self.chunk}")
 
-    def build(self, channels: int) -> CodeDiscovery | SimilarityDiscovery:
+    def build(self, channels: int) -> CodeDiscovery | SimilarityDiscovery | ClusterDiscovery:
         """Make the head of this kind for features of so many channels."""
         if self.kind == "codes":
             return CodeDiscovery(
@@ -75,6 +75,17 @@ class DiscoveryHead:
                     self.quantizer,
                 )
             )
+        if self.kind == "clusters":
+            return ClusterDiscovery(
+                ClusterDiscoveryConfig(
+                    channels,
+                    self.grid,
+                    self.num_recurrent_layers,
+                    self.place_weight,
+                    self.hidden_dim,
+                    self.attention,
+                )
+            )
         return SimilarityDiscovery(
             SimilarityDiscoveryConfig(
                 channels,
@@ -82,9 +93,6 @@ class DiscoveryHead:
                 self.num_recurrent_layers,
                 self.temperature,
                 self.predicts_features,
-                self.standardize,
-                self.place_weight,
-                self.masks,
                 self.attention,
                 self.mixer,
             )
@@ -96,7 +104,7 @@ def segment_video(head: nn.Module, features: Tensor, chunk: int) -> Tensor:
     """Say which slot has each cell, with slots that are carried from chunk to chunk.
 
     Args:
-        head: `CodeDiscovery` or `SimilarityDiscovery`.
+        head: what `DiscoveryHead.build` gives.
         features: [B, T, C, h', w'] of whole videos.
         chunk: frames at once; the result does not depend on it.
 

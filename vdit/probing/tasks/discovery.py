@@ -7,7 +7,7 @@ B clips, T frames, C channels, h x w cells of the grid, K slots. Scores are in p
 
 References: Video diffusion models learn the structure of the dynamic world (task, sizes); Bao et
 al., Object Discovery from Motion-Guided Tokens, CVPR 2023 ("codes"); Zadaianchuk et al., VideoSAUR,
-NeurIPS 2023 ("similarity").
+NeurIPS 2023 ("similarity"); `vdit.models.probes.cluster_discovery` ("clusters").
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from vdit.datasets.truth_videos import InstanceVideo
 from vdit.datasets.videos import VideoDataset
 from vdit.feature_projection import cluster_features
 from vdit.metrics.grouping import GroupingScores, score_grouping, summarize
+from vdit.models.probes.cluster_discovery import ClusterDiscovery, distortion
 from vdit.models.probes.code_discovery import (
     CodeDiscovery,
     CodeLossWeights,
@@ -34,7 +35,6 @@ from vdit.models.probes.code_discovery import (
     weighted_sum,
 )
 from vdit.models.probes.similarity_discovery import (
-    SimilarityDiscovery,
     SimilarityLossWeights,
     similarity_discovery_losses,
 )
@@ -45,9 +45,11 @@ from vdit.probing.probe_task import FeatureShape, Record, Tensors
 from vdit.probing.segment_baselines import best_blocks
 from vdit.probing.segment_pictures import draw_segments
 
-SLOTS, CLUSTERS, PLACED = "slots", "clusters", "placed clusters"
-"""Answers [T, h, w] uint8: of the head, of k-means on the features of the backbone, and of k-means
-on all that the head sees where it adds places to them."""
+SLOTS, CLUSTERS, PLACED, EQUALS = "slots", "clusters", "placed clusters", "as many clusters"
+"""Answers [T, h, w] uint8: of the head, and of k-means on the features of the backbone, which is
+told the number of objects. Where the head adds places to features, also of k-means on all that it
+sees, with that number and with as many clusters as slots."""
+TITLES = {CLUSTERS: "k-means", PLACED: "k-means with places", EQUALS: "k-means, K slots"}
 BLIND_CLIPS = 1000
 """Training clips that chance is chosen by."""
 
@@ -79,6 +81,8 @@ class Discovery:
         "k-means mBO": True,
         "k-means with places FG-ARI": True,
         "k-means with places mBO": True,
+        "k-means, K slots FG-ARI": True,
+        "k-means, K slots mBO": True,
     }
     unit = "%"
     is_pooled = False
@@ -124,6 +128,8 @@ class Discovery:
     def losses(self, head: nn.Module, features: Tensor, targets: Tensors) -> Tensors:
         """All terms of the head's paper, and their weighted sum as "loss"."""
         features = _per_frame(features, targets["instances"].shape[1])
+        if isinstance(head, ClusterDiscovery):
+            return {"loss": distortion(head(features))}
         weights: CodeLossWeights | SimilarityLossWeights
         if isinstance(head, CodeDiscovery):
             output = head(features, targets["frames"].float() / 255)
@@ -135,17 +141,19 @@ class Discovery:
         return {"loss": weighted_sum(losses, weights), **losses}
 
     def answer(self, head: nn.Module, features: Tensor, targets: Tensors) -> Tensors:
-        """Slots, and clusters of k-means, which is told the number of objects."""
+        """Slots, and clusters of k-means."""
         features = _per_frame(features, targets["instances"].shape[1])
         counts = [int(count) + 1 for count in targets["num_objects"]]
         answers = {
             SLOTS: segment_video(head, features, self.head.chunk),
             CLUSTERS: _clustered(features, counts, self.head.grid),
         }
-        if isinstance(head, SimilarityDiscovery) and self.head.place_weight > 0:
+        if isinstance(head, ClusterDiscovery):
             with torch.no_grad():
                 seen = head.describe(features)
+            equals = [self.head.attention.num_slots] * len(counts)
             answers[PLACED] = _clustered(seen, counts, self.head.grid)
+            answers[EQUALS] = _clustered(seen, equals, self.head.grid)
         return answers
 
     def blind_rule(self, training: Iterable[Tensors]) -> Callable[[Tensors], Tensors]:
@@ -168,7 +176,7 @@ class Discovery:
     def summarize(self, records: Sequence[Record]) -> dict[str, float]:
         """Also overlaps of pairs, and counts of videos that say little."""
         metrics = _in_percent(records, SLOTS)
-        for answer, title in ((CLUSTERS, "k-means"), (PLACED, "k-means with places")):
+        for answer, title in TITLES.items():
             clusters = _in_percent(records, answer) if answer in records[0] else {}
             for name in ("FG-ARI", "mBO", "frame FG-ARI"):
                 metrics[f"{title} {name}"] = clusters.get(name, math.nan)
