@@ -145,8 +145,7 @@ def test_only_the_second_frame_is_trained_by_default(stage):
     assert stage.losses(batch)["loss"].isfinite()
     config = TrackingConfig()
     assert (config.previous_range, config.loss.classes, config.loss.box_l1) == (5, 2.0, 5.0)
-    assert config.augmentation.false_positive == false_positive
-    assert config.augmentation.false_negative == 0.4
+    assert (config.augmentation.false_positive, config.augmentation.false_negative) == (0.1, 0.4)
 
 
 def test_frames_of_several_sizes_are_padded(stage):
