@@ -118,7 +118,7 @@ def test_only_the_first_clips(folder):
 
 @pytest.mark.parametrize("first", [-1, 6])
 def test_more_clips_than_there_are(folder, first):
-    with pytest.raises(ValueError, match="expected data.first to be 0"):
+    with pytest.raises(ValueError, match="take fewer clips, or draw more"):
         open_clips(ClipConfig(stored="clips", first=first), folder, seed=1)
 
 
