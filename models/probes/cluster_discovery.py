@@ -39,7 +39,9 @@ class ClusterDiscoveryConfig:
 
     def __post_init__(self) -> None:
         if self.place_weight < 0:
-            raise ValueError(f"expected place_weight >= 0, got {self.place_weight}")
+            raise ValueError(
+                f"expected place_weight >= 0, got {self.place_weight}; 0 leaves places out"
+            )
 
 
 class ClusterDiscoveryOutput(NamedTuple):
@@ -49,7 +51,7 @@ class ClusterDiscoveryOutput(NamedTuple):
         masks: [B, T, K, h, w] share of each cell that a slot has.
         slots: [B, T, K, D].
         points: [B, T, K, C'] of the slots; C' = C, or C + 2 with places.
-        target: [B, T, N, C'] of the cells.
+        target: [B, T, N, C'] of the cells, without gradient.
         state: for the clip that follows in the same video.
     """
 
@@ -66,15 +68,14 @@ class ClusterDiscovery(nn.Module):
     A cell is never drawn from a mixture: each slot names one point a frame, and a cell costs the
     squared distance to every slot's point, in the shares that the slots have of it. Sharing a cell
     costs more than giving it to the nearest slot, so that shares become hard, whereas a decoder of
-    mixtures explains most with soft ones, which say nothing of objects. Unlike those of k-means,
-    centers are found by a network that looks at a frame once or twice, and follow what they won
+    mixtures may explain more with soft ones, which need not follow objects. Unlike those of
+    k-means, centers are found by a network in a few rounds a frame, and follow what they won
     through the video.
 
     Args:
         config: sizes.
 
-    References: Locatello et al., Slot Attention, NeurIPS 2020 (the slots); Burgess et al., MONet,
-    2019, Eq. 3 (cells belong to slots in the loss instead of in the picture).
+    Reference: Locatello et al., Slot Attention, NeurIPS 2020 (the slots; the loss is ours).
     """
 
     places: Tensor
@@ -107,7 +108,7 @@ class ClusterDiscovery(nn.Module):
             masks=found.masks.unflatten(-1, self.encoder.size),
             slots=found.slots,
             points=self.point(found.slots),
-            target=maps.flatten(3).transpose(2, 3),
+            target=maps.flatten(3).transpose(2, 3).detach(),
             state=state,
         )
 
@@ -136,11 +137,12 @@ def distortion(output: ClusterDiscoveryOutput) -> Tensor:
         squared distance of cells to points, mean over channels, expected under the shares: a
         number, that of k-means where shares are hard.
     """
-    points, target = output.points, output.target
-    distances = (
-        points.square().sum(dim=-1)[..., None]
-        - 2 * points @ target.transpose(2, 3)
-        + target.square().sum(dim=-1)[:, :, None]
-    )
-    shares = output.masks.flatten(3)
-    return (shares * distances).sum(dim=2).mean() / points.shape[-1]
+    points, target = output.points.float(), output.target.float()
+    with torch.autocast(points.device.type, enabled=False):  # large numbers cancel
+        distances = (
+            points.square().sum(dim=-1)[..., None]
+            - 2 * points @ target.transpose(2, 3)
+            + target.square().sum(dim=-1)[:, :, None]
+        )
+        shares = output.masks.flatten(3).float()
+        return (shares * distances).sum(dim=2).mean() / points.shape[-1]

@@ -11,6 +11,7 @@ import torch
 
 from vdit.datasets.truth_videos import ClassifiedVideo, InstanceVideo
 from vdit.datasets.videos import VideoDataset
+from vdit.feature_projection import cluster_features
 from vdit.metrics.grouping import foreground_ari
 from vdit.models.probes.slot_attention import SlotAttentionConfig
 from vdit.models.probes.slot_decoder import SlotDecoderConfig
@@ -20,7 +21,7 @@ from vdit.probing.clip_views import ViewOptions
 from vdit.probing.discovery_head import DiscoveryHead, segment_video
 from vdit.probing.probe_task import DrawingTask, FeatureShape
 from vdit.probing.segment_baselines import best_blocks, blocks
-from vdit.probing.tasks.discovery import CLUSTERS, EQUALS, PLACED, SLOTS, Discovery
+from vdit.probing.tasks.discovery import CLUSTERS, EQUALS, SEEN, SLOTS, Discovery
 from vdit.video import open_video
 
 T, H, W = 8, 32, 48
@@ -173,7 +174,12 @@ def test_clusters_of_all_that_the_head_sees(task):
     placed = Discovery(replace(HEAD, kind="clusters", place_weight=100.0), VIEW)
     head = placed.build_head(FeatureShape(3, 6, *GRID)).eval()
     answer = placed.answer(head, features, targets)
-    parts = answer[PLACED][0]
+    parts = answer[SEEN][0]
+    with torch.no_grad():
+        seen = head.describe(features)[0]
+    assert parts.tolist() == cluster_features(seen, 3, normalize=False).tolist()
+    across = (seen[0, -1, 0, 1] - seen[0, -1, 0, 0]).item()  # a cell's width, far above features
+    assert across > 30 * features.std()
     assert torch.equal(parts, parts[:1].expand_as(parts))
     assert len(parts.unique()) == 3
     assert len(answer[EQUALS].unique()) == HEAD.attention.num_slots
@@ -187,6 +193,9 @@ def test_clusters_of_all_that_the_head_sees(task):
     if task.head.kind != "clusters":
         other = task.build_head(FeatureShape(3, 6, *GRID))
         assert set(task.answer(other, features, targets)) == {SLOTS, CLUSTERS}
+    placeless = Discovery(replace(HEAD, kind="clusters", place_weight=0.0), VIEW)
+    head = placeless.build_head(FeatureShape(3, 6, *GRID)).eval()
+    assert set(placeless.answer(head, features, targets)) == {SLOTS, CLUSTERS, EQUALS}
 
 
 def test_features_of_other_frames_are_refused(task):

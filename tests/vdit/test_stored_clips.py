@@ -109,10 +109,10 @@ def test_examples(folder):
 def test_only_the_first_clips(folder):
     whole = ClipStore(store_folder(folder, "clips"))
     clips = open_clips(ClipConfig(stored="clips", first=2, frames=3), folder, seed=1)
-    shown = {clips[index].video.numpy().tobytes() for index in range(20)}
+    shown = {clips[index].video.permute(0, 2, 3, 1).numpy().tobytes() for index in range(20)}
     every = open_clips(ClipConfig(stored="clips", frames=3), folder, seed=1)
     assert len(clips.store) == 2 < len(whole)
-    assert len(shown) == 2
+    assert shown == {whole[k].frames.tobytes() for k in range(2)}
     assert len({every[index].video.numpy().tobytes() for index in range(20)}) == len(whole)
 
 
@@ -120,6 +120,17 @@ def test_only_the_first_clips(folder):
 def test_more_clips_than_there_are(folder, first):
     with pytest.raises(ValueError, match="take fewer clips, or draw more"):
         open_clips(ClipConfig(stored="clips", first=first), folder, seed=1)
+
+
+def test_first_of_clips_that_are_not_stored():
+    with pytest.raises(ValueError, match=r"expected data\.stored beside data\.first"):
+        open_clips(ClipConfig(first=3), Path("nowhere"), seed=1)
+
+
+def test_clips_without_any_sentence_end(folder):
+    clips = open_clips(ClipConfig(stored="clips", frames=2, kinds=[]), folder, seed=1)
+    with pytest.raises(ValueError, match="expected a sentence about one object"):
+        clips[0]
 
 
 def test_what_is_absent_is_not_there_and_looks_like_it():

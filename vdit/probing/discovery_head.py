@@ -27,7 +27,8 @@ class DiscoveryHead:
 
     Attributes:
         kind: "codes" predicts the quantized frames, "similarity" where cells go in the next frame,
-            "clusters" the features of the cells that a slot won.
+            "clusters" the features of the cells that a slot won, for which `initial_slots`
+            had better be trained.
         grid: (h, w) that slots divide and scores are computed on.
         num_recurrent_layers: over time, before the slots.
         attention: sizes of the slot attention, K among them.

@@ -77,7 +77,7 @@ class DiffusionStage(Stage):
         self.unet: Any = fresh["unet"]
         self.schedule: Any = fresh["scheduler"]
         self.data = StoredEncodings(config.data, folder, seed=8)
-        alone = replace(config.data, stored=config.pictures, frames=1)
+        alone = replace(config.data, stored=config.pictures, first=0, frames=1)
         self.pictures = StoredEncodings(alone, folder, seed=8) if config.pictures else None
         blocks = unet_blocks(self.unet.config.block_out_channels, 8)
         self.alignment = CellAlignment(

@@ -35,6 +35,7 @@ from vdit.stages.clips import (
 )
 
 CONFIG = "config.json"
+MOST_TRIES = 1000
 
 
 @dataclass(frozen=True)
@@ -277,13 +278,18 @@ class StoredClips(Dataset[ClipExample]):
     def __getitem__(self, index: int) -> ClipExample:
         config = self.config
         rng = np.random.default_rng((self.seed, index, 13))
-        while True:  # a few clips have no sentence about one object that these frames show
+        for _ in range(MOST_TRIES):  # few clips have no sentence about one object that is seen
             clip = self.store[int(rng.integers(len(self.store)))]
             frames = choose_frames(rng, len(clip.frames), config.frames)
             single = single_captions(clip.captions, config.kinds)
             chosen = choose_captions(rng, clip, single, frames, config.captions)
             if chosen or not config.captions:
                 break
+        else:
+            raise ValueError(
+                f"expected a sentence about one object of {', '.join(config.kinds)} in one of "
+                f"{MOST_TRIES} clips, found none; take more kinds, or more clips by data.first"
+            )
         chosen += draw_absent(rng, clip.names, config.absent)
         return example_of(clip, frames, clip.frames[frames], clip.description, chosen)
 
@@ -291,5 +297,10 @@ class StoredClips(Dataset[ClipExample]):
 def open_clips(config: ClipConfig, folder: Path, seed: int) -> Dataset[ClipExample]:
     """Give clips for a stage: those that it names of the model folder's, or drawn when needed."""
     if not config.stored:
+        if config.first:
+            raise ValueError(
+                f"expected data.stored beside data.first, got only data.first={config.first}; name "
+                "a set of stored clips"
+            )
         return TrainingClips(config, seed)
     return StoredClips(config, ClipStore(store_folder(folder, config.stored), config.first), seed)

@@ -124,6 +124,7 @@ def _describe(config: LatentsConfig, folder: Path) -> dict[str, Any]:
     content = asdict(config)
     for name in ("train", "held_out", "workers"):
         del content[name]
+    del content["data"]["first"]  # of clips that are drawn here there is no other choice
     weights = (folder / PART / WEIGHTS).read_bytes()
     return content | {"tokenizer": sha256(weights).hexdigest()}
 

@@ -45,11 +45,11 @@ from vdit.probing.probe_task import FeatureShape, Record, Tensors
 from vdit.probing.segment_baselines import best_blocks
 from vdit.probing.segment_pictures import draw_segments
 
-SLOTS, CLUSTERS, PLACED, EQUALS = "slots", "clusters", "placed clusters", "as many clusters"
-"""Answers [T, h, w] uint8: of the head, and of k-means on the features of the backbone, which is
-told the number of objects. Where the head adds places to features, also of k-means on all that it
-sees, with that number and with as many clusters as slots."""
-TITLES = {CLUSTERS: "k-means", PLACED: "k-means with places", EQUALS: "k-means, K slots"}
+SLOTS, CLUSTERS, SEEN, EQUALS = "slots", "clusters", "seen clusters", "as many clusters"
+"""Answers [T, h, w] uint8: of the head, and of k-means on the directions of the backbone's
+features, which is told the number of objects. Beside "clusters" also of k-means on what that head
+sees, standardized features and places, with that number and with as many clusters as slots."""
+TITLES = {CLUSTERS: "k-means", SEEN: "k-means with places", EQUALS: "k-means, K slots"}
 BLIND_CLIPS = 1000
 """Training clips that chance is chosen by."""
 
@@ -151,9 +151,10 @@ class Discovery:
         if isinstance(head, ClusterDiscovery):
             with torch.no_grad():
                 seen = head.describe(features)
-            equals = [self.head.attention.num_slots] * len(counts)
-            answers[PLACED] = _clustered(seen, counts, self.head.grid)
-            answers[EQUALS] = _clustered(seen, equals, self.head.grid)
+            equals = [min(self.head.attention.num_slots, seen[0, :, 0].numel())] * len(counts)
+            if self.head.place_weight > 0:
+                answers[SEEN] = _clustered(seen, counts, self.head.grid, normalize=False)
+            answers[EQUALS] = _clustered(seen, equals, self.head.grid, normalize=False)
         return answers
 
     def blind_rule(self, training: Iterable[Tensors]) -> Callable[[Tensors], Tensors]:
@@ -230,10 +231,12 @@ def _resized(frames: Tensor, size: Sequence[int]) -> Tensor:
     return found.round().clamp(0, 255).to(torch.uint8)
 
 
-def _clustered(features: Tensor, counts: Sequence[int], grid: tuple[int, int]) -> Tensor:
+def _clustered(
+    features: Tensor, counts: Sequence[int], grid: tuple[int, int], normalize: bool = True
+) -> Tensor:
     """Cluster features [B, T, C, h', w'] of each video: [B, T, h, w] uint8 on the grid."""
     found = [
-        torch.from_numpy(cluster_features(each.cpu(), count)).to(torch.uint8)
+        torch.from_numpy(cluster_features(each.cpu(), count, normalize=normalize)).to(torch.uint8)
         for each, count in zip(features, counts, strict=True)
     ]
     clusters = torch.stack(found)
