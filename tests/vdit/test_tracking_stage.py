@@ -309,10 +309,10 @@ def test_options_of_the_tracker_are_kept(stage):
 
 
 @pytest.mark.parametrize(
-    ("name", "false_positive", "detection_threshold"),
-    [("mot17", 0.1, 0.4), ("mot17_half", 0.1, 0.4), ("rendered", 0.3, 0.5)],
+    ("name", "false_positive", "track_threshold"),
+    [("mot17", 0.1, 0.4), ("mot17_half", 0.1, 0.4), ("rendered", 0.3, 0.3)],
 )
-def test_shipped_configurations(name, false_positive, detection_threshold):
+def test_shipped_configurations(name, false_positive, track_threshold):
     content = read_training(ROOT / "configs" / "tracking" / f"{name}.yaml")
     assert content.pop("stage") == "tracking"
     config = load_config(TrackingConfig, content, ["data.root=x"])
@@ -320,8 +320,8 @@ def test_shipped_configurations(name, false_positive, detection_threshold):
     assert config.augmentation.false_positive == false_positive
     assert config.augmentation.false_negative == 0.4
     assert (config.run.clip, config.run.decay) == (0.1, 1e-4)
-    assert config.tracker.detection_threshold == detection_threshold
-    assert config.tracker.track_threshold == 0.4
+    assert config.tracker.detection_threshold == 0.4
+    assert config.tracker.track_threshold == track_threshold
     if name == "mot17_half":
         assert (config.data.split, config.validation.split) == ("train-half", "val-half")
         assert (config.previous_range, config.run.rate, config.run.epochs) == (5, 2e-4, 50)
