@@ -25,7 +25,8 @@ def test_rendered_clips_become_a_row(layout, tmp_path, capsys):
         assert main(["data", "render", "movi-c", "-o", str(root), *name, *size]) == 0
     assert main(["data", "check", dataset, str(root)]) == 0
     capsys.readouterr()
-    changes = [f"data.dataset={dataset}", f"data.root={root}", "run.steps=60", "run.log_every=10"]
+    changes = [f"data.dataset={dataset}", f"data.root={root}", "run.steps=60", "run.warmup=5"]
+    changes += ["run.log_every=10"]
     # 32x64 pixels of frames of 64x64
     changes += ["view.size=[64,64]", "view.crop=[32,64]", "head.grid=[4,8]", "pictures=1"]
     assert main(["probe", str(CONFIG), *changes, "-o", str(output), "--json"]) == 0
@@ -51,9 +52,9 @@ def test_slots_find_objects_that_clusters_do_not(tmp_path, capsys):
         name = ["--split", split, "--count", str(count), "--seed", str(seed)]
         assert main(["data", "render", "movi-c", "-o", str(root), *name, *size]) == 0
     capsys.readouterr()
-    changes = [f"data.root={root}", "run.steps=800", "run.log_every=100"]
+    changes = [f"data.root={root}", "run.steps=1000", "run.warmup=50"]
     assert main(["probe", str(CONFIG), *changes, "-o", str(output), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     metrics = row["metrics"]
-    assert metrics["FG-ARI"] >= 30
     assert metrics["FG-ARI"] >= metrics["k-means FG-ARI"] + 5
+    assert metrics["mBO"] >= row["chance"]["mBO"] + 3  # blocks have a high FG-ARI, too
