@@ -27,6 +27,14 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
+@pytest.fixture
+def seeded():
+    """Weights that a test draws are the same every time; other tests do not notice."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def mini_networks():
     with torch.random.fork_rng(devices=[]):

@@ -14,6 +14,8 @@ from vdit.models.probes.cluster_discovery import (
 )
 from vdit.models.probes.slot_attention import SlotAttentionConfig
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 B, T, K, N = 2, 3, 4, 20
 TINY = ClusterDiscoveryConfig(
     channels=6,
@@ -21,13 +23,6 @@ TINY = ClusterDiscoveryConfig(
     hidden_dim=24,
     attention=SlotAttentionConfig(num_slots=K, dim=16, hidden_dim=24, num_heads=2),
 )
-
-
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 @pytest.fixture

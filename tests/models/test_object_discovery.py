@@ -19,6 +19,8 @@ from vdit.models.probes.slot_decoder import SlotDecoder, SlotDecoderConfig
 from vdit.models.probes.slots import fit_to_grid
 from vdit.models.probes.vector_quantizer import Codebook, VectorQuantizer, VectorQuantizerConfig
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 SLOTS = SlotAttentionConfig(num_slots=4, dim=16, hidden_dim=24, num_heads=2)
 TINY = CodeDiscoveryConfig(
     channels=6,
@@ -28,13 +30,6 @@ TINY = CodeDiscoveryConfig(
     quantizer=VectorQuantizerConfig(num_codes=8, dim=16),
 )
 B, T, K = 2, 3, 4
-
-
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from vdit.models.probes.similarity_discovery import (
 from vdit.models.probes.slot_attention import SlotAttentionConfig
 from vdit.models.probes.slot_mixer import SlotMixer, SlotMixerConfig
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 B, T, K, N = 2, 3, 4, 20
 MIXER = SlotMixerConfig(num_heads=2, mlp_ratio=2, render_dims=(24, 24))
 TINY = SimilarityDiscoveryConfig(
@@ -24,13 +26,6 @@ TINY = SimilarityDiscoveryConfig(
     attention=SlotAttentionConfig(num_slots=K, dim=16, hidden_dim=24, num_heads=2),
     decoder=MIXER,
 )
-
-
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 @pytest.fixture

@@ -23,12 +23,7 @@ from vdit.models.probes.slot_decoder import SlotDecoderConfig
 from vdit.models.probes.slot_mixer import SlotMixerConfig
 from vdit.models.probes.vector_quantizer import VectorQuantizerConfig
 
-
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def code_head(dim, heads, layers):

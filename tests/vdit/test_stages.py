@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ import torch
 
 from vdit import ReferringSegmenter
 from vdit.cli import main
+from vdit.commands.train import read_training
+from vdit.config import load_config
 from vdit.stages import clips as clips_module
 from vdit.stages.bundle import bundle
 from vdit.stages.cell_network import FILE as CELLS
 from vdit.stages.clips import ClipConfig, TrainingClips, choose_frames
+from vdit.stages.diffusion import DiffusionConfig, DiffusionStage
 from vdit.stages.parts import fresh_networks, load_parts, save_part
 from vdit.stages.towers import words_of
 
@@ -52,6 +56,14 @@ def test_the_folder_is_a_model(folder):
     frames = np.random.default_rng(0).integers(0, 255, (3, 40, 60, 3), dtype=np.uint8)
     masks = segmenter.segment(frames, ["the red ball"])[0].masks
     assert masks.shape == (3, 40, 60)
+
+
+def test_pictures_do_not_end_with_the_first_clips(folder):
+    content = read_training(Path("configs/mini/7_diffusion.yaml"))
+    del content["stage"]
+    config = load_config(DiffusionConfig, content, [*STAGES["7_diffusion"], "data.first=2"])
+    stage = DiffusionStage(config, folder)
+    assert (len(stage.data.store), len(stage.pictures.store)) == (2, 5)
 
 
 def test_the_bundle_is_the_model_at_half_precision(folder, tmp_path):

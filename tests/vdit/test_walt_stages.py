@@ -156,6 +156,8 @@ def test_latents_are_those_of_the_clips(folder):
 
 def test_finished_latents_are_kept_and_others_refused(folder, capsys):
     shard = folder / "latents" / "train-00000.safetensors"
+    facts = json.loads((folder / "latents" / "config.json").read_text())
+    assert "first" not in facts["data"]  # it would part them from older ones, and changes nothing
     before = shard.stat().st_mtime_ns
     counts = ["train=6", "held_out=3", "shard=2", "workers=0"]
     assert train("tiny_latents", *DATA, *counts, folder=folder) == 0
