@@ -1,11 +1,12 @@
 """Alignment of maps with cells, and the denoiser that gives the maps."""
 
+import numpy as np
 import pytest
 import torch
 from diffusers import UNet3DConditionModel
 
 from vdit.models.backbones.unet3d import denoise
-from vdit.stages.alignment import CellAlignment
+from vdit.stages.alignment import CellAlignment, NameAlignment
 
 
 def test_maps_that_hold_the_cells_can_be_aligned():
@@ -45,6 +46,45 @@ def test_cells_weigh_as_far_as_they_are_from_the_mean():
     share = float(reach[:, 3:5, 3:5].sum() / reach.sum())
     assert share > 5 * 4 / 144
     assert float(aligned({"up": without}, cells).detach()) == pytest.approx(2 * share, abs=1e-4)
+
+
+def names_of_one_channel(block):
+    aligned = NameAlignment({block: 1})
+    torch.nn.init.ones_(aligned.projections[block].weight)
+    torch.nn.init.zeros_(aligned.projections[block].bias)
+    return aligned
+
+
+def test_a_map_that_marks_what_is_named_is_right():
+    named = torch.zeros(2, 6, 6)
+    named[0, 2, 3] = 1
+    named[1, 4, 4] = 0.5
+    aligned = names_of_one_channel("up")
+    found = 40.0 * (named[:, None] > 0)
+    assert float(aligned({"up": found}, named).detach()) == pytest.approx(0, abs=1e-6)
+    assert float(aligned({"up": 0 * found}, named).detach()) == pytest.approx(np.log(36))
+    elsewhere = found.roll(1, dims=2)
+    assert float(aligned({"up": elsewhere}, named).detach()) == pytest.approx(40)
+    weak = torch.cat([found[:1], elsewhere[1:]])  # half as much named: half the weight
+    assert float(aligned({"up": weak}, named).detach()) == pytest.approx(40 / 3)
+
+
+def test_a_coarse_cell_is_named_as_those_below_it():
+    named = torch.zeros(1, 6, 6)
+    named[0, 2, 3] = named[0, 3, 3] = named[0, 5, 0] = 1
+    found = torch.full((1, 1, 3, 3), -50.0)
+    found[0, 0, 1, 1], found[0, 0, 2, 0] = np.log(2), 0
+    entropy = np.log(3) - 2 / 3 * np.log(2)
+    loss = names_of_one_channel("coarse")({"coarse": found}, named)
+    assert float(loss.detach()) == pytest.approx(entropy, rel=1e-5)
+
+
+def test_where_nothing_is_named_there_is_nothing_to_learn():
+    found = torch.randn(2, 1, 6, 6, requires_grad=True)
+    loss = names_of_one_channel("up")({"up": found}, torch.zeros(2, 6, 6))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert float(found.grad.abs().max()) == 0
 
 
 @pytest.mark.parametrize("num_frames", [1, 3])

@@ -15,10 +15,11 @@ from vdit.config import load_config
 from vdit.stages import clips as clips_module
 from vdit.stages.bundle import bundle
 from vdit.stages.cell_network import FILE as CELLS
+from vdit.stages.cell_network import NAMES_FILE as NAMES
 from vdit.stages.clips import ClipConfig, TrainingClips, choose_frames
 from vdit.stages.diffusion import DiffusionConfig, DiffusionStage
 from vdit.stages.parts import fresh_networks, load_parts, save_part
-from vdit.stages.towers import words_of
+from vdit.stages.simple_names import words_of
 
 SIZE = ["data.height=48", "data.width=48"]
 DATA = [*SIZE, "data.rendered=3", "data.frames=2"]
@@ -66,6 +67,24 @@ def test_pictures_do_not_end_with_the_first_clips(folder):
     assert (len(stage.data.store), len(stage.pictures.store)) == (2, 5)
 
 
+def test_maps_are_asked_where_a_prompt_names_one_object(folder):
+    content = read_training(Path("configs/mini/7_diffusion.yaml"))
+    del content["stage"]
+    config = load_config(DiffusionConfig, content, [*STAGES["7_diffusion"], "aligned=[up1]"])
+    stage = DiffusionStage(config, folder)
+    cells = torch.stack([stage.data.take(i, (0, 1)).cells for i in range(3)])
+    maps = {"up1": torch.randn(6, 96, 4, 4)}
+    assert float(stage.naming_loss([None, (None, None), None], maps, cells)) == 0
+    names = [("ball", None), None, ("cube", "red")]
+    loss = stage.naming_loss(names, maps, cells)
+    for clip, matters in enumerate((True, False, True)):
+        changed = {"up1": maps["up1"].clone()}
+        changed["up1"][2 * clip : 2 * clip + 2] *= -1
+        assert bool(stage.naming_loss(names, changed, cells) != loss) == matters
+    other = stage.naming_loss([("ball", None), None, ("cube", "blue")], maps, cells)
+    assert other != loss
+
+
 def test_the_bundle_is_the_model_at_half_precision(folder, tmp_path):
     target = tmp_path / "bundled"
     target.mkdir()
@@ -75,7 +94,7 @@ def test_the_bundle_is_the_model_at_half_precision(folder, tmp_path):
     assert size < 0.6 * sum(file.stat().st_size for file in weights) + 200_000
     assert (target / "README.md").read_text() == "card"
     trained = {file.name for file in folder.iterdir()}
-    assert {file.name for file in target.iterdir()} == {"README.md", *trained} - {CELLS}
+    assert {file.name for file in target.iterdir()} == {"README.md", *trained} - {CELLS, NAMES}
     for config in target.rglob("*.json"):
         assert str(folder) not in config.read_text(), config
     whole, half = (ReferringSegmenter.from_pretrained(each).model for each in (folder, target))

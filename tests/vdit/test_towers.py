@@ -5,15 +5,20 @@ import pytest
 import torch
 
 from vdit.cli import main
-from vdit.stages.cell_network import CellNetwork, load_cell_network, save_cell_network
+from vdit.stages.cell_network import (
+    CellNames,
+    CellNetwork,
+    load_cell_names,
+    load_cell_network,
+    save_cell_network,
+)
+from vdit.stages.simple_names import every_name, fits, plain_sentence, words_of
 from vdit.stages.stored_clips import ClipStore, store_folder
 from vdit.stages.towers import (
     NamedFrames,
     TowersConfig,
     TowersStage,
     balanced_weights,
-    fits,
-    words_of,
 )
 
 
@@ -122,10 +127,21 @@ def test_cells_see_their_neighborhood_and_no_more():
     assert (int(columns.min()), int(columns.max())) == (0, 6)
 
 
-def test_a_cell_network_is_kept(tmp_path):
-    with pytest.raises(ValueError, match="train the stage `towers` first"):
-        load_cell_network(tmp_path)
-    network = CellNetwork(dim=5)
-    save_cell_network(network, tmp_path)
+def test_a_cell_network_and_its_names_are_kept(tmp_path):
+    for load in (load_cell_network, load_cell_names):
+        with pytest.raises(ValueError, match="train the stage `towers` first"):
+            load(tmp_path)
+    network, names = CellNetwork(dim=5), CellNames(text_dim=7, dim=5)
+    torch.nn.init.constant_(names.scale, 1.5)
+    save_cell_network(network, names, tmp_path)
     frames = torch.randint(0, 256, (1, 3, 24, 16), dtype=torch.uint8)
     assert torch.equal(load_cell_network(tmp_path)(frames), network(frames))
+    kept, pooled, cosines = load_cell_names(tmp_path), torch.randn(3, 7), torch.rand(4)
+    assert torch.equal(kept.states(pooled), names.states(pooled))
+    assert torch.equal(kept(cosines), names(cosines))
+
+
+def test_names_are_categories_colors_and_both():
+    names = every_name()
+    assert len(set(names)) == 8 + 8 + 64
+    assert all(words_of(plain_sentence(*name)) == name for name in names)

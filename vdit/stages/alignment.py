@@ -1,4 +1,4 @@
-"""Ask the blocks of a denoiser for what another network sees in the clean frames."""
+"""Ask the blocks of a denoiser for what another network sees, or finds named, in clean frames."""
 
 from __future__ import annotations
 
@@ -44,4 +44,37 @@ class CellAlignment(nn.Module):
             weights = target.norm(dim=1)
             distance = 1 - F.cosine_similarity(found, target, dim=1)
             losses.append((weights * distance).sum() / weights.sum())
+        return torch.stack(losses).mean()
+
+
+class NameAlignment(nn.Module):
+    """Cross-entropy over the cells of a frame, of where maps see what is named and where it is.
+
+    Maps answer by a linear projection for all prompts: a prompt has to mark its object in the map.
+    A softmax over cells weighs those of other objects, which are few, by how wrong they are.
+
+    Args:
+        channels: block -> channels of its map.
+
+    Shape:
+        maps [N, C, h, w], named [N, rows, columns] in 0..1 -> scalar; frames weigh as the cell
+        that is named most.
+    """
+
+    def __init__(self, channels: Mapping[str, int]) -> None:
+        super().__init__()
+        self.projections = nn.ModuleDict(
+            {block: nn.Conv2d(dim, 1, 1) for block, dim in channels.items()}
+        )
+
+    def forward(self, maps: Mapping[str, Tensor], named: Tensor) -> Tensor:
+        """Compare; a coarse cell is named as much as those below it together."""
+        weights = named.amax(dim=(1, 2))
+        losses = []
+        for block, project in self.projections.items():
+            found = project(maps[block])[:, 0].float()
+            wanted = F.adaptive_avg_pool2d(named[:, None], found.shape[-2:]).flatten(1)
+            wanted = wanted / wanted.sum(dim=1, keepdim=True).clamp(min=1e-6)
+            wrong = F.cross_entropy(found.flatten(1), wanted, reduction="none")
+            losses.append((weights * wrong).sum() / weights.sum().clamp(min=1e-6))
         return torch.stack(losses).mean()

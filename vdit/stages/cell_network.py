@@ -1,4 +1,4 @@
-"""A convolutional network that says what is in every cell of a frame."""
+"""A convolutional network that says what is in every cell of a frame, and what names it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vdit.stages.parts import save_weights
 
 FILE = "cell_network.safetensors"
 """In the model folder while it is trained; the model itself does without."""
+NAMES_FILE = "cell_names.safetensors"
 NUM_GROUPS = 8
 
 
@@ -50,6 +52,34 @@ class CellNetwork(nn.Module):
         return self.out(hidden)
 
 
+class CellNames(nn.Module):
+    """How well sentences fit cells, by the cosine of both in the cells' space.
+
+    Args:
+        text_dim: channels of the text tower.
+        dim: channels of the cells.
+
+    Shape:
+        cosines of any shape -> logits of the same shape, that a sentence names what is there.
+
+    Reference: Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023.
+    """
+
+    def __init__(self, text_dim: int, dim: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(text_dim, dim, bias=False)
+        self.scale = nn.Parameter(torch.tensor(2.5))
+        self.bias = nn.Parameter(torch.tensor(-4.0))
+
+    def states(self, pooled: Tensor) -> Tensor:
+        """Bring pooled states of the text tower [N, text_dim] to the cells, of unit length."""
+        return F.normalize(self.projection(pooled), dim=-1)
+
+    def forward(self, cosines: Tensor) -> Tensor:
+        """Judge cosines; see the class."""
+        return self.scale.exp().clamp(max=100) * cosines + self.bias
+
+
 def _residual(width: int) -> nn.Sequential:
     return nn.Sequential(
         nn.GroupNorm(NUM_GROUPS, width),
@@ -61,20 +91,38 @@ def _residual(width: int) -> nn.Sequential:
     )
 
 
-def save_cell_network(network: CellNetwork, folder: Path) -> None:
-    """Write it into a model folder."""
+def save_cell_network(network: CellNetwork, names: CellNames, folder: Path) -> None:
+    """Write both into a model folder."""
     save_weights(network.state_dict(), folder / FILE)
+    save_weights(names.state_dict(), folder / NAMES_FILE)
 
 
 def load_cell_network(folder: Path) -> CellNetwork:
-    """Load what `save_cell_network` wrote, frozen.
+    """Load the network that `save_cell_network` wrote, frozen.
 
     Raises:
         ValueError: there is none.
     """
-    if not (folder / FILE).is_file():
-        raise ValueError(f"expected {FILE} in {folder}, found none; train the stage `towers` first")
-    weights = load_file(folder / FILE)
+    weights = _read(folder, FILE)
     network = CellNetwork(weights["out.weight"].shape[0])
     network.load_state_dict(weights)
     return network.requires_grad_(False).eval()
+
+
+def load_cell_names(folder: Path) -> CellNames:
+    """Load the names that `save_cell_network` wrote, frozen.
+
+    Raises:
+        ValueError: there are none.
+    """
+    weights = _read(folder, NAMES_FILE)
+    dim, text_dim = weights["projection.weight"].shape
+    names = CellNames(text_dim, dim)
+    names.load_state_dict(weights)
+    return names.requires_grad_(False).eval()
+
+
+def _read(folder: Path, file: str) -> dict[str, Tensor]:
+    if not (folder / file).is_file():
+        raise ValueError(f"expected {file} in {folder}, found none; train the stage `towers` first")
+    return load_file(folder / file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from vdit.evaluation.denoising import denoising_target
 from vdit.models.backbones.unet3d import denoise
 from vdit.models.backbones.unet_walk import unet_blocks
 from vdit.network_loading import Networks
-from vdit.stages.alignment import CellAlignment
+from vdit.stages.alignment import CellAlignment, NameAlignment
+from vdit.stages.cell_network import load_cell_names
 from vdit.stages.clips import ClipConfig, TrainingClips, videos_of
 from vdit.stages.parts import fresh_networks, load_parts, save_part
+from vdit.stages.simple_names import Name, every_name, plain_sentence, words_of
 from vdit.stages.stored_encodings import EncodedClip, StoredEncodings, collate_encoded, frames_of
 from vdit.training.engine import RunConfig, Stage
 from vdit.visualize import contact_sheet
@@ -40,6 +43,7 @@ class DiffusionConfig:
         low: share of clips at one of the lowest levels, where features are read.
         first_level: the level above these.
         alignment: weight of the stored cells as targets of the blocks in `aligned`.
+        naming: weight of the stored cells that the prompt names as targets of these blocks.
         aligned: blocks.
     """
 
@@ -53,6 +57,7 @@ class DiffusionConfig:
     low: float = 0.5
     first_level: int = 4
     alignment: float = 1.0
+    naming: float = 1.0
     aligned: list[str] = field(default_factory=lambda: ["up1", "up2"])
 
 
@@ -80,16 +85,23 @@ class DiffusionStage(Stage):
         alone = replace(config.data, stored=config.pictures, first=0, frames=1)
         self.pictures = StoredEncodings(alone, folder, seed=8) if config.pictures else None
         blocks = unet_blocks(self.unet.config.block_out_channels, 8)
-        self.alignment = CellAlignment(
-            {block: blocks[block].channels for block in config.aligned},
-            self.data.take(0).cells.shape[1],
-        )
-        self.modules = nn.ModuleList([self.unet, self.alignment])
+        channels = {block: blocks[block].channels for block in config.aligned}
+        self.alignment = CellAlignment(channels, self.data.take(0).cells.shape[1])
+        self.naming = NameAlignment(channels)
+        self.modules = nn.ModuleList([self.unet, self.alignment, self.naming])
+        self.names = load_cell_names(folder)
+        plain = [plain_sentence(*name) for name in every_name()]
+        states = self.names.states(read_sentences(self.frozen, plain).pooler_output)
+        self.name_states: dict[Name | None, Tensor] = dict(zip(every_name(), states, strict=True))
         self.collate = collate_encoded
         self.leaves_out = True  # temporal layers have nothing to do in single frames
 
     def losses(self, batch: list[EncodedClip]) -> dict[str, Tensor]:
-        """Take the clips, their frames or pictures, each with a prompt; see `noise_losses`."""
+        """Take the clips, their frames or pictures, each with a prompt.
+
+        "denoising" is the mean squared error of what the UNet predicts, "alignment" the distance of
+        its maps from cells, "naming" that of what it finds named from what is.
+        """
         if torch.rand(()) < self.config.images:
             if self.pictures is not None and torch.rand(()) < self.config.single:
                 count = sum(len(clip.mean) for clip in batch)
@@ -97,27 +109,36 @@ class DiffusionStage(Stage):
                 batch = [self.pictures.take(place) for place in drawn]
             else:
                 batch = [frame for clip in batch for frame in frames_of(clip)]
-        texts = [self._draw_text(clip) for clip in batch]
+        texts, names = zip(*(self._draw_prompt(clip) for clip in batch), strict=True)
         latents = torch.stack([clip.mean + clip.std * torch.randn_like(clip.std) for clip in batch])
         latents = latents * self.frozen["vae"].config.scaling_factor
-        cells = torch.cat([clip.cells for clip in batch])
-        return self.noise_losses(latents, self._prompt(texts), cells)
+        denoising, maps = self.denoise(latents, self._prompt(list(texts)))
+        cells = torch.stack([clip.cells for clip in batch])
+        alignment = self.alignment(maps, cells.flatten(0, 1))
+        naming = self.naming_loss(names, maps, cells)
+        weights = self.config
+        loss = denoising + weights.alignment * alignment + weights.naming * naming
+        return {"loss": loss, "denoising": denoising, "alignment": alignment, "naming": naming}
 
-    def _draw_text(self, clip: EncodedClip) -> str:
+    def _draw_prompt(self, clip: EncodedClip) -> tuple[str, Name | None]:
+        """Draw a prompt, and say what it names if it is about one object."""
         share = float(torch.rand(()))
         if share < self.config.without_text:
-            return ""
+            return "", None
         if share < self.config.without_text + self.config.sentences and clip.captions:
-            return clip.captions[int(torch.randint(0, len(clip.captions), ()))]
-        return clip.description
+            sentence = clip.captions[int(torch.randint(0, len(clip.captions), ()))]
+            return sentence, words_of(sentence)
+        return clip.description, None
 
-    def noise_losses(self, latents: Tensor, prompt: Tensor, cells: Tensor) -> dict[str, Tensor]:
-        """Mean squared error of what the UNet predicts, and distance of its maps from cells.
+    def denoise(self, latents: Tensor, prompt: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predict at random levels.
 
         Args:
             latents: [B, T, 4, h, w], scaled.
             prompt: [B, L, C].
-            cells: [B * T, D, rows, columns] of the clean frames.
+
+        Returns:
+            the mean squared error, and block -> [B * T, C', h', w'].
         """
         levels = torch.randint(0, self.schedule.config.num_train_timesteps, (len(latents),))
         low = torch.rand(len(latents)) < self.config.low
@@ -127,10 +148,27 @@ class DiffusionStage(Stage):
         context = prompt.repeat_interleave(latents.shape[1], dim=0)
         predicted, maps = denoise(self.unet, noisy, levels, context)
         wanted = denoising_target(self.schedule, latents, noise, levels)
-        error = F.mse_loss(predicted.float(), wanted)
-        distance = self.alignment({name: maps[name] for name in self.config.aligned}, cells)
-        loss = error + self.config.alignment * distance
-        return {"loss": loss, "denoising": error, "alignment": distance}
+        return F.mse_loss(predicted.float(), wanted), maps
+
+    def naming_loss(
+        self, names: Sequence[Name | None], maps: Mapping[str, Tensor], cells: Tensor
+    ) -> Tensor:
+        """Ask maps for the cells that show what their prompt names.
+
+        Args:
+            names: of B prompts; those without a category or a color are not asked about.
+            maps: block -> [B * T, C, h, w].
+            cells: [B, T, D, rows, columns].
+        """
+        asked = [i for i, name in enumerate(names) if name in self.name_states]
+        if not asked:
+            return cells.new_zeros(())
+        states = torch.stack([self.name_states[names[i]] for i in asked])
+        named = self.names(torch.einsum("btdhw,bd->bthw", cells[asked], states)).sigmoid()
+        chosen = {
+            block: x.unflatten(0, cells.shape[:2])[asked].flatten(0, 1) for block, x in maps.items()
+        }
+        return self.naming(chosen, named.flatten(0, 1))
 
     @torch.no_grad()
     def draw_samples(self, folder: Path) -> None:
@@ -154,14 +192,18 @@ class DiffusionStage(Stage):
         save_part(self.schedule, self.folder, "scheduler")
 
     def _prompt(self, texts: list[str]) -> Tensor:
-        return prompts_of(self.frozen, texts)
+        return read_sentences(self.frozen, texts).last_hidden_state
 
 
 @torch.no_grad()
-def prompts_of(parts: Networks, texts: list[str]) -> Tensor:
-    """States of the text tower, [N, L, C], by the parts "tokenizer" and "text_encoder"."""
+def read_sentences(parts: Networks, texts: list[str]) -> Any:
+    """What the text tower says of N texts, by the parts "tokenizer" and "text_encoder".
+
+    Returns:
+        transformers' output: last_hidden_state [N, L, C], the prompt; pooler_output [N, C].
+    """
     tokens = parts["tokenizer"](texts, padding="max_length", truncation=True, return_tensors="pt")
-    return parts["text_encoder"](input_ids=tokens.input_ids).last_hidden_state
+    return parts["text_encoder"](input_ids=tokens.input_ids)
 
 
 @torch.no_grad()
@@ -177,5 +219,5 @@ def held_out_latents(parts: Networks, config: ClipConfig, count: int) -> tuple[T
     examples = [clips[i] for i in range(count)]
     videos, vae = videos_of(examples), parts["vae"]
     means = vae.encode(2 * videos.flatten(0, 1) - 1).latent_dist.mean * vae.config.scaling_factor
-    prompts = prompts_of(parts, [example.description for example in examples])
+    prompts = read_sentences(parts, [each.description for each in examples]).last_hidden_state
     return means.unflatten(0, videos.shape[:2]).transpose(1, 2), prompts

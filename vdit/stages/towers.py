@@ -22,8 +22,9 @@ from torch.utils.data import Dataset
 
 from vdit.datasets.synthetic.referring_recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS
 from vdit.models.image_encoder import clip_pixel_values, shared_cells
-from vdit.stages.cell_network import CellNetwork, save_cell_network
+from vdit.stages.cell_network import CellNames, CellNetwork, save_cell_network
 from vdit.stages.parts import fresh_networks, save_part
+from vdit.stages.simple_names import fits, plain_sentence
 from vdit.stages.stored_clips import ClipStore, StoredClip, store_folder
 from vdit.training.engine import RunConfig, Stage
 
@@ -97,25 +98,9 @@ def _sentence_about(clip: StoredClip, index: int, rng: np.random.Generator) -> s
         for caption in clip.captions
         if caption.objects == (index,) and caption.meaning == "name"
     ]
-    either = f"a {category}", f"a {color} thing", str(rng.choice([*known, f"a {color} {category}"]))
+    both = str(rng.choice([*known, plain_sentence(category, color)]))
+    either = plain_sentence(category, None), plain_sentence(None, color), both
     return either[rng.choice(3, p=SHARES)]
-
-
-def words_of(sentence: str) -> tuple[str | None, str | None]:
-    """Find the category and the color that a sentence asks for.
-
-    >>> words_of("the red thing in the video")
-    (None, 'red')
-    """
-    words = sentence.replace(",", " ").split()
-    category = next((word for word in words if word in SIMPLE_HEIGHTS), None)
-    return category, next((word for word in words if word in SIMPLE_COLORS), None)
-
-
-def fits(sentence: str, names: Sequence[tuple[str, str]]) -> bool:
-    """Tell whether any of some (category, color) is what a sentence asks for."""
-    category, color = words_of(sentence)
-    return any(category in (None, name) and color in (None, hue) for name, hue in names)
 
 
 class TowersStage(Stage):
@@ -139,14 +124,10 @@ class TowersStage(Stage):
         self.tokenizer = networks["tokenizer"]
         self.image: Any = networks["image_encoder"]
         self.text: Any = networks["text_encoder"]
-        width = self.text.config.hidden_size
-        self.projection = nn.Linear(width, self.image.config.projection_dim, bias=False)
-        self.scale = nn.Parameter(torch.tensor(2.5))
-        self.bias = nn.Parameter(torch.tensor(-4.0))
-        self.teacher = CellNetwork(self.image.config.projection_dim)
-        self.modules = nn.ModuleList([self.image, self.text, self.projection, self.teacher])
-        self.modules.register_parameter("scale", self.scale)
-        self.modules.register_parameter("bias", self.bias)
+        dim = self.image.config.projection_dim
+        self.names = CellNames(self.text.config.hidden_size, dim)
+        self.teacher = CellNetwork(dim)
+        self.modules = nn.ModuleList([self.image, self.text, self.names, self.teacher])
         self.stores = [ClipStore(store_folder(folder, name)) for name in config.sets]
         self.data = NamedFrames(self.stores, seed=4)
         self.collate = _collate
@@ -183,7 +164,7 @@ class TowersStage(Stage):
         frames = NamedFrames(self.stores[:1], seed=5)
         batch = [frames[i] for i in range(NUM_SAMPLES)]
         names = [(category, color) for category in SIMPLE_HEIGHTS for color in SIMPLE_COLORS]
-        sentences = [f"a {color} {category}" for category, color in names]
+        sentences = [plain_sentence(category, color) for category, color in names]
         cells = self._cells(torch.stack([example.frame for example in batch]))
         logits = self._logits(cells, self._states(sentences))
         found = [names[best] for best in logits.argmax(dim=1).tolist()]
@@ -202,7 +183,7 @@ class TowersStage(Stage):
     def export(self) -> None:
         save_part(self.image, self.folder, "image_encoder")
         save_part(self.text, self.folder, "text_encoder")
-        save_cell_network(self.teacher, self.folder)
+        save_cell_network(self.teacher, self.names, self.folder)
 
     def _cells(self, frames: Tensor) -> Tensor:
         """Cells of the image tower, of unit length: [B, S, D]."""
@@ -222,13 +203,13 @@ class TowersStage(Stage):
             sentences, padding="max_length", truncation=True, return_tensors="pt"
         )
         pooled = self.text(input_ids=tokens.input_ids).pooler_output
-        return F.normalize(self.projection(pooled), dim=-1)
+        return self.names.states(pooled)
 
     def _logits(self, cells: Tensor, states: Tensor) -> Tensor:
         """How much each of B frames shows each of N sentences: [B, N]."""
         cosines = cells @ states.T
         found = (torch.softmax(SHARPNESS * cosines, dim=1) * cosines).sum(dim=1)
-        return self.scale.exp().clamp(max=100) * found + self.bias
+        return self.names(found)
 
 
 def balanced_weights(named: Tensor, weights: Tensor) -> Tensor:
