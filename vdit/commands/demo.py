@@ -34,7 +34,7 @@ SENTENCES = 20
 SHEET_FRAMES = 6
 KINDS = ("spatial", "appearance", "category")
 """Kinds of sentences about one object, those first that show most."""
-NO_TARGET_THRESHOLD = 0.25
+NO_TARGET_THRESHOLD = 0.2
 
 
 def run(arguments: Namespace) -> None:
