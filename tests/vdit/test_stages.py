@@ -85,6 +85,19 @@ def test_maps_are_asked_where_a_prompt_names_one_object(folder):
     assert other != loss
 
 
+def test_the_unet_learns_three_things_at_once(folder):
+    content = read_training(Path("configs/mini/7_diffusion.yaml"))
+    del content["stage"]
+    changes = [*STAGES["7_diffusion"], "sentences=1.0", "without_text=0.0", "images=0.0"]
+    config = load_config(DiffusionConfig, content, [*changes, "alignment=2.0", "naming=3.0"])
+    stage = DiffusionStage(config, folder)
+    torch.manual_seed(0)
+    found = stage.losses([stage.data[i] for i in range(4)])
+    assert all(loss.detach() > 0 for loss in found.values())
+    wanted = found["denoising"] + 2 * found["alignment"] + 3 * found["naming"]
+    torch.testing.assert_close(found["loss"], wanted)
+
+
 def test_the_bundle_is_the_model_at_half_precision(folder, tmp_path):
     target = tmp_path / "bundled"
     target.mkdir()

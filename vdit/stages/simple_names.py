@@ -8,16 +8,16 @@ from itertools import product
 from vdit.datasets.synthetic.referring_recipes import SIMPLE_COLORS, SIMPLE_HEIGHTS
 
 Name = tuple[str | None, str | None]
-"""A category and a color, at least one of them."""
+"""A category and a color; None = not said."""
 
 
 def every_name() -> list[Name]:
-    """List all categories, all colors, and all pairs of them."""
+    """List all categories, all colors, and all pairs of the two."""
     pairs = product((None, *SIMPLE_HEIGHTS), (None, *SIMPLE_COLORS))
     return [pair for pair in pairs if pair != (None, None)]
 
 
-def words_of(sentence: str) -> tuple[str | None, str | None]:
+def words_of(sentence: str) -> Name:
     """Find the category and the color that a sentence asks for.
 
     >>> words_of("the red thing in the video")
