@@ -13,7 +13,7 @@ from vdit.build import build_backbone
 from vdit.cli import main
 from vdit.commands.train import read_training
 from vdit.config import load_config
-from vdit.stages.video_tokenizer import PART
+from vdit.stages.video_tokenizer import PART, VideoTokenizerStage, VideoTokenizerTraining
 from vdit.stages.walt import WaltStage, WaltTraining
 from vdit.stages.walt_latents import LatentClips
 
@@ -64,6 +64,19 @@ def test_every_stage_leaves_metrics_and_samples(folder):
     psnr = lines(folder, "tiny_tokenizer")[-1]
     assert psnr["validation/psnr_clips"] > 5
     assert psnr["validation/psnr_frames"] > 5
+
+
+def test_a_clip_gives_several_squares(tmp_path, monkeypatch):
+    content = read_training(CONFIGS / "tiny_tokenizer.yaml")
+    del content["stage"]
+    config = load_config(VideoTokenizerTraining, content, [*DATA, "crop=16", "crops=3"])
+    stage = VideoTokenizerStage(config, tmp_path)
+    seen, encode = [], stage.tokenizer.encode
+    monkeypatch.setattr(stage.tokenizer, "encode", lambda x: (seen.append(x), encode(x))[1])
+    torch.manual_seed(0)
+    stage.losses([stage.data[0], stage.data[1]])
+    assert seen[0].shape == (6, 5, 3, 16, 16)
+    assert not torch.equal(seen[0][:2], seen[0][2:4])
 
 
 def test_held_out_losses_by_level_and_distances(folder):

@@ -45,6 +45,7 @@ class VideoTokenizerTraining:
         size: "tiny" or "L", see `vdit.models.backbones.walt_tokenizer.TOKENIZER_SIZES`.
         joins_frames: False = a VAE of single frames.
         crop: side of the squares that are trained on, in pixels.
+        crops: squares of each clip; drawing a clip takes longer than learning one square of it.
         kl: weight of the divergence from the normal distribution.
         edges: weight of the L1 distance of neighboring pixels' differences.
         held_out: clips that PSNR is measured on, and that latents are normalized by.
@@ -56,6 +57,7 @@ class VideoTokenizerTraining:
     size: Literal["tiny", "L"] = "tiny"
     joins_frames: bool = True
     crop: int = 48
+    crops: int = 1
     kl: float = 1e-6
     edges: float = 1.0
     held_out: int = 16
@@ -93,7 +95,8 @@ class VideoTokenizerStage(Stage):
         self.tokenizer.to(device)
 
     def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
-        pixels = random_crop(self._pixels(batch), self.config.crop)
+        clips = self._pixels(batch)
+        pixels = torch.cat([random_crop(clips, self.config.crop) for _ in range(self.config.crops)])
         mean, logvar = self.tokenizer.encode(pixels)
         mean, logvar = mean.float(), logvar.float()
         latents = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
