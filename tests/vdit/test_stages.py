@@ -59,19 +59,20 @@ def test_the_folder_is_a_model(folder):
     assert masks.shape == (3, 40, 60)
 
 
-def test_pictures_do_not_end_with_the_first_clips(folder):
+def diffusion_of(folder, *changes):
     content = read_training(Path("configs/mini/7_diffusion.yaml"))
     del content["stage"]
-    config = load_config(DiffusionConfig, content, [*STAGES["7_diffusion"], "data.first=2"])
-    stage = DiffusionStage(config, folder)
+    config = load_config(DiffusionConfig, content, [*STAGES["7_diffusion"], *changes])
+    return DiffusionStage(config, folder)
+
+
+def test_pictures_do_not_end_with_the_first_clips(folder):
+    stage = diffusion_of(folder, "data.first=2")
     assert (len(stage.data.store), len(stage.pictures.store)) == (2, 5)
 
 
 def test_maps_are_asked_where_a_prompt_names_one_object(folder):
-    content = read_training(Path("configs/mini/7_diffusion.yaml"))
-    del content["stage"]
-    config = load_config(DiffusionConfig, content, [*STAGES["7_diffusion"], "aligned=[up1]"])
-    stage = DiffusionStage(config, folder)
+    stage = diffusion_of(folder, "aligned=[up1]")
     cells = torch.stack([stage.data.take(i, (0, 1)).cells for i in range(3)])
     maps = {"up1": torch.randn(6, 96, 4, 4)}
     assert float(stage.naming_loss([None, (None, None), None], maps, cells)) == 0
@@ -86,11 +87,8 @@ def test_maps_are_asked_where_a_prompt_names_one_object(folder):
 
 
 def test_the_unet_learns_three_things_at_once(folder):
-    content = read_training(Path("configs/mini/7_diffusion.yaml"))
-    del content["stage"]
-    changes = [*STAGES["7_diffusion"], "sentences=1.0", "without_text=0.0", "images=0.0"]
-    config = load_config(DiffusionConfig, content, [*changes, "alignment=2.0", "naming=3.0"])
-    stage = DiffusionStage(config, folder)
+    prompts = ["sentences=1.0", "without_text=0.0", "images=0.0"]
+    stage = diffusion_of(folder, *prompts, "alignment=2.0", "naming=3.0")
     torch.manual_seed(0)
     found = stage.losses([stage.data[i] for i in range(4)])
     assert all(loss.detach() > 0 for loss in found.values())

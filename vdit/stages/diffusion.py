@@ -69,7 +69,8 @@ class DiffusionStage(Stage):
         folder: the model folder, with VAE and text tower.
 
     Raises:
-        ValueError: there are no stored encodings of the clips, or they are of other networks.
+        ValueError: there are no stored encodings of the clips, or they are of other networks; or
+            nothing says which cells sentences name.
 
     Reference: Wang et al., ModelScope Text-to-Video Technical Report, 2023.
     """
@@ -166,7 +167,8 @@ class DiffusionStage(Stage):
         states = torch.stack([self.name_states[names[i]] for i in asked])
         named = self.names(torch.einsum("btdhw,bd->bthw", cells[asked], states)).sigmoid()
         chosen = {
-            block: x.unflatten(0, cells.shape[:2])[asked].flatten(0, 1) for block, x in maps.items()
+            block: maps[block].unflatten(0, cells.shape[:2])[asked].flatten(0, 1)
+            for block in self.config.aligned
         }
         return self.naming(chosen, named.flatten(0, 1))
 

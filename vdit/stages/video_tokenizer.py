@@ -95,6 +95,7 @@ class VideoTokenizerStage(Stage):
         self.tokenizer.to(device)
 
     def losses(self, batch: list[ClipExample]) -> dict[str, Tensor]:
+        """Encode and decode random squares of the clips; see `reconstruction_losses`."""
         clips = self._pixels(batch)
         pixels = torch.cat([random_crop(clips, self.config.crop) for _ in range(self.config.crops)])
         mean, logvar = self.tokenizer.encode(pixels)
